@@ -1,0 +1,2 @@
+// Package alert decides: rules, their state machine, incidents.
+package alert
