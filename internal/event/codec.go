@@ -121,7 +121,7 @@ func (r *reader) byte() byte {
 
 func (r *reader) bytes() []byte {
 	n, k := binary.Uvarint(r.b)
-	if k <= 0 || n > uint64(len(r.b)-k) {
+	if k <= 0 || n > uint64(len(r.b)-k) { //nolint:gosec // k is at most len(r.b)
 		r.bad, r.b = true, nil
 		return nil
 	}

@@ -37,6 +37,12 @@ const (
 	CodeTooManyInOne = "too_many_events"
 )
 
+// Sink takes what a wire format's parser finds in a body, in order. An error ends the parsing and is returned as it is.
+type Sink interface {
+	Event(ev Event) error
+	Reject(p *Problem) error
+}
+
 // Parser turns the JSON form of one event into an Event. The zero value is ready; reuse it for speed, not from several
 // goroutines at once.
 type Parser struct {

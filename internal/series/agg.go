@@ -145,7 +145,7 @@ func (a *Agg) SetSketches(b []byte) error {
 		return nil
 	}
 	n, k := binary.Uvarint(b)
-	if k <= 0 || n > uint64(len(b)-k) {
+	if k <= 0 || n > uint64(len(b)-k) { //nolint:gosec // k is at most len(b)
 		return ErrSketch
 	}
 	u, rest := b[k:k+int(n)], b[k+int(n):] //nolint:gosec // n is within len(b)

@@ -1,0 +1,124 @@
+# PulseStream: `make help` lists the targets.
+
+# ---- settings, each to be overridden on the command line: make test GOTESTFLAGS=-v ------------------------------
+
+GO             ?= go
+NPM            ?= npm
+VERSION        ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GOLANGCI       ?= v2.15.0
+FUZZTIME       ?= 20s
+GOTESTFLAGS    ?=
+ARGS           ?=
+
+# ---- how make itself behaves ------------------------------------------------------------------------------------
+
+SHELL          := /bin/sh
+.SHELLFLAGS    := -eu -c
+.DEFAULT_GOAL  := help
+.DELETE_ON_ERROR:
+# Every step uses all cores by itself, and some order matters: components come before the compiler is looked for.
+.NOTPARALLEL:
+MAKEFLAGS      += --no-print-directory
+
+# DuckDB is linked as a C++ library, so there is no build without cgo.
+export CGO_ENABLED := 1
+# The tests use the browser of the machine; Playwright's own is several hundred megabytes.
+export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD := 1
+export GO NPM VERSION GOTESTFLAGS FUZZTIME
+
+BIN            := bin/pulsestream
+PAGE           := internal/ui/dist/index.html
+MODULES        := web/node_modules/.package-lock.json
+LINTER         := .tools/golangci-lint-$(GOLANGCI)/golangci-lint
+# Folders are listed too, so that a file that was removed counts as a change.
+PAGE_SOURCES   := $(shell find web/src web/public 2>/dev/null) web/index.html web/package-lock.json \
+                  $(wildcard web/vite.config.* web/svelte.config.* web/tsconfig*.json)
+SHELL_SCRIPTS  := .ci/run $(wildcard scripts/*.sh)
+
+# ---- everyday ---------------------------------------------------------------------------------------------------
+
+.PHONY: help
+help: ## list the targets
+	@echo 'make TARGET, where TARGET is one of:'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo 'From a fresh clone, `make run` builds the server and the page and serves the demo on http://127.0.0.1:8080.'
+
+.PHONY: build
+build: tools-all $(PAGE) ## build bin/pulsestream, the page included
+	@scripts/go-build.sh $(BIN) ./cmd/pulsestream
+
+.PHONY: run
+run: build ## build what is missing and run the demo on http://127.0.0.1:8080
+	@exec $(BIN) demo $(ARGS)
+
+.PHONY: test
+test: components build ## run every test: Go, end-to-end, web unit, browser (installs what they need)
+	@scripts/test.sh all
+
+.PHONY: test-fast
+test-fast: tools-go ## run the Go tests that need nothing but Go, in short mode
+	@scripts/test.sh fast
+
+.PHONY: test-race
+test-race: tools-go ## run the same tests under the race detector
+	@GOTESTFLAGS='-race $(GOTESTFLAGS)' scripts/test.sh fast
+
+.PHONY: lint
+lint: tools-all $(LINTER) $(MODULES) ## check Go, TypeScript and shell sources
+	@echo 'lint: Go, formatting included (the first run compiles everything, which takes some minutes)'
+	@$(LINTER) run --allow-parallel-runners ./...
+	@echo 'lint: shell'
+	@for f in $(SHELL_SCRIPTS); do bash -n "$$f"; done
+	@if command -v shellcheck >/dev/null; then shellcheck $(SHELL_SCRIPTS); fi
+	@echo 'lint: web'
+	@cd web && $(NPM) run --silent check
+
+.PHONY: fmt
+fmt: $(LINTER) $(MODULES) ## format Go and TypeScript sources
+	@$(LINTER) fmt
+	@cd web && $(NPM) run --silent format
+
+.PHONY: bench
+bench: build ## measure events per second in process (make bench ARGS='--help' says what can be set)
+	@$(BIN) bench $(ARGS)
+
+.PHONY: fuzz
+fuzz: tools-go ## run each fuzz target for FUZZTIME (20s)
+	@scripts/fuzz.sh
+
+.PHONY: clean
+clean: ## remove what was built; downloaded modules and linters stay
+	@rm -rf bin web/.test web/test-results web/playwright-report
+	@find internal/ui/dist -mindepth 1 ! -name .gitkeep -delete 2>/dev/null || true
+
+.PHONY: distclean
+distclean: clean ## remove node_modules and the linter as well
+	@rm -rf web/node_modules .tools
+
+# ---- parts ------------------------------------------------------------------------------------------------------
+
+.PHONY: tools-go tools-all
+tools-go:
+	@scripts/check-tools.sh go
+tools-all:
+	@scripts/check-tools.sh go node
+
+.PHONY: components
+components:
+	@scripts/test-components.sh
+
+# Vite empties the folder first; web/public/.gitkeep puts the file back that makes a checkout without a page compile.
+$(PAGE): $(PAGE_SOURCES) $(MODULES)
+	@echo 'build: the page'
+	@cd web && $(NPM) run --silent build -- --logLevel warn
+	@touch $@
+
+$(MODULES): web/package-lock.json web/package.json
+	@echo 'build: fetching the npm packages of the page (about 190 MB unpacked, the first time only)'
+	@cd web && $(NPM) ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+$(LINTER):
+	@echo 'lint: building golangci-lint $(GOLANGCI) into .tools (about two minutes, the first time only)'
+	@GOBIN='$(CURDIR)/$(@D)' CGO_ENABLED=0 GOFLAGS= $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI)

@@ -1,0 +1,86 @@
+package web
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// RequestIDHeader names a request, in the answer and in the log. A client may choose it.
+const RequestIDHeader = "X-Request-Id"
+
+var requestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+// Outermost gives every request its id, logs what went wrong, and turns a panic into a 500 that says nothing of it.
+func Outermost(next http.Handler, log *slog.Logger, now func() time.Time) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header.Get(RequestIDHeader)
+		if !requestID.MatchString(id) {
+			id = uuid.Must(uuid.NewV7()).String()
+		}
+		h := w.Header()
+		h.Set(RequestIDHeader, id)
+		h.Set("X-Content-Type-Options", "nosniff")
+		rec := &recorder{ResponseWriter: w}
+		started := now()
+		defer func() {
+			p := recover()
+			if p == http.ErrAbortHandler { //nolint:errorlint,err113 // the documented way to recognise it
+				panic(p)
+			}
+			if p != nil && rec.status == 0 {
+				NewProblem(http.StatusInternalServerError, "Something went wrong here. It has been logged.").Write(rec)
+			}
+			attrs := []any{
+				"http.request.id", id, "http.request.method", r.Method, "url.path", redactPath(r.URL.Path),
+				"http.response.status_code", rec.status, "event.duration", now().Sub(started).Nanoseconds(),
+			}
+			switch {
+			case p != nil:
+				log.Error("a request failed with a panic", append(attrs, "error.message", fmt.Sprint(p), "error.stack_trace", string(debug.Stack()))...)
+			case rec.status >= 500 && rec.status != http.StatusServiceUnavailable:
+				log.Error("a request failed", attrs...)
+			default:
+				log.Debug("request", attrs...)
+			}
+		}()
+		next.ServeHTTP(rec, r)
+	})
+}
+
+// redactPath keeps the secret of a hook's URL out of the log.
+func redactPath(path string) string {
+	if i := strings.Index(path, "/hooks/"); i >= 0 {
+		return path[:i] + "/hooks/…"
+	}
+	return path
+}
+
+// recorder remembers the status of an answer.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	return r.ResponseWriter.Write(b)
+}
+
+// Unwrap lets http.ResponseController, and so the WebSocket, reach the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
