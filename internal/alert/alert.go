@@ -52,14 +52,18 @@ const (
 
 // State is what must outlive a restart of one rule and one group of labels. It is committed with the log offset.
 type State struct {
-	Tenant   tenant.ID
-	RuleID   int64
-	Group    string // series.Labels.Key of the group's values, in the order of Rule.GroupBy
-	Labels   map[string]string
+	Tenant tenant.ID
+	RuleID int64
+	// Group is GroupKey of the group's values, in the order of Rule.GroupBy: with Tenant and RuleID the state's key.
+	Group    string
+	Labels   map[string]string // the group's own; the rule's labels are not among them
 	Phase    Phase
 	Since    time.Time // of Phase
 	Incident string    // of PhaseFiring
-	Value    float64
+	Value    float64   // when the phase began
+	// Opened is the transition that began the incident, with the worst value since; nil unless PhaseFiring. It is kept so
+	// that an incident can be resolved, and told of, when its rule is no longer there.
+	Opened *Transition
 }
 
 // Transition is a change of an incident: it began (firing) or ended (resolved). It is committed with the log offset, and it
@@ -78,6 +82,7 @@ type Transition struct {
 	StartedAt   time.Time         `json:"started_at"`
 	PendingAt   time.Time         `json:"pending_at"` // when the condition began to hold
 	Value       float64           `json:"value"`
+	Worst       float64           `json:"worst"` // farthest beyond the threshold while firing
 	Threshold   float64           `json:"threshold"`
 	Severity    string            `json:"severity"`
 	Summary     string            `json:"summary"`

@@ -15,7 +15,9 @@ type Message struct {
 	Producer uint64
 	Number   uint64
 	Payload  []byte
-	Err      error
+	// Pending is how many messages stood behind this one when it was read.
+	Pending uint64
+	Err     error
 }
 
 // Reader reads a partition in order.
@@ -66,7 +68,7 @@ func (r *Reader) fetch() {
 			r.err = fmt.Errorf("read partition %d of the log: %w", r.partition, err)
 			return
 		}
-		m := Message{Seq: meta.Sequence.Stream}
+		m := Message{Seq: meta.Sequence.Stream, Pending: meta.NumPending}
 		if m.Seq > r.next {
 			r.err = fmt.Errorf("%w: partition %d goes on with %d, expected %d", ErrGap, r.partition, m.Seq, r.next)
 			return

@@ -212,3 +212,18 @@ func (d *Door) Take(ctx context.Context, t tenant.ID, events []event.Event) erro
 	d.log.Error("events could not be written to the log: look for a full or failing disk", "tenant.id", string(t), "error.message", err.Error())
 	return unavailable(errors.New("the log could not write them"))
 }
+
+// TakeVerified is Take for the events of a verified webhook: they belong to a source, and a time outside the
+// tenant's retention is refused like any other. Its error is a Problem.
+func (d *Door) TakeVerified(ctx context.Context, t tenant.ID, source string, events []event.Event, retention time.Duration) error {
+	now := d.now().UTC()
+	for i := range events {
+		events[i].Source = source
+		if p := event.CheckTime(events[i].Time, now, retention); p != nil {
+			problem := web.NewProblem(http.StatusUnprocessableEntity, p.Detail)
+			problem.Code = p.Code
+			return problem
+		}
+	}
+	return d.Take(ctx, t, events)
+}

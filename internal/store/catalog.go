@@ -101,15 +101,17 @@ type Catalog interface {
 
 // Queue is the durable queue of notifications.
 type Queue interface {
-	// Enqueue adds jobs, ignoring those whose ID is there already, and moves the cursor named tail to position, in one transaction.
+	// Enqueue adds jobs, ignoring those whose tenant and ID are there already, and moves the cursor named tail to position, in one transaction.
 	Enqueue(ctx context.Context, tail string, position uint64, jobs []Job) error
 	// Position is where the cursor named tail stands; 0 when it was never moved.
 	Position(ctx context.Context, tail string) (uint64, error)
 	// Claim leases up to limit queued jobs that are due at now, oldest due first: each one's NextAt becomes now+lease and its
 	// Attempts one more, so that a job whose claimer dies comes back by itself.
 	Claim(ctx context.Context, now time.Time, lease time.Duration, limit int) ([]Job, error)
-	// Finish records how an attempt went: State, NextAt and Error of j are stored.
+	// Finish records how an attempt went: State, NextAt, Error and UpdatedAt of j, as Claim returned it, are stored. ErrConflict
+	// when its lease ended and a later attempt has begun since, which is then the one to say; ErrNotFound when there is no such job.
 	Finish(ctx context.Context, j Job) error
-	// Jobs lists the jobs of a tenant's incident, oldest first; of all its incidents when incident is empty, newest first, at most limit.
+	// Jobs lists the jobs of a tenant's incident, oldest first; of all its incidents when incident is empty, newest first. At most
+	// limit; 0: no bound.
 	Jobs(ctx context.Context, t tenant.ID, incident string, limit int) ([]Job, error)
 }

@@ -77,7 +77,8 @@ type EventFilter struct {
 	To      time.Time // event time, exclusive
 }
 
-// Cursor is a place in the newest-first order of events: (Time, Partition, Seq, Index) descending.
+// Cursor is a place in the newest-first order of events: (Time, Seq, Index) descending. A tenant's events are all of one
+// partition.
 type Cursor struct {
 	Time time.Time
 	event.Position

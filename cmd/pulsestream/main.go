@@ -1,0 +1,67 @@
+// Command pulsestream is the control tower for the APIs a company lives on. See pulsestream --help.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// cli is the command line.
+type cli struct {
+	Config kong.ConfigFlag `help:"A YAML file with the same keys as the flags." placeholder:"FILE"`
+
+	Serve   serveCmd   `cmd:"" help:"Run the server."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+type versionCmd struct{}
+
+func (versionCmd) Run() error {
+	_, err := fmt.Println(version)
+	return err
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// run is the whole program but for signals and the exit.
+func run(ctx context.Context, args []string) int {
+	var c cli
+	parser, err := kong.New(&c, kong.Name("pulsestream"), kong.UsageOnError(), kong.DefaultEnvars("PULSESTREAM"),
+		kong.Description("A control tower for the APIs your company lives on: vendors' webhooks and your own events in, live metrics and alerts out."),
+		kong.Configuration(yamlResolver), kong.BindTo(ctx, (*context.Context)(nil)))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "pulsestream:", err)
+		return 2
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		var parse *kong.ParseError
+		fmt.Fprintln(os.Stderr, "pulsestream:", err)
+		if errors.As(err, &parse) {
+			fmt.Fprintln(os.Stderr, "Run pulsestream --help to see what there is.")
+		}
+		return 2
+	}
+	if err := command.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "pulsestream:", err)
+		return 1
+	}
+	return 0
+}

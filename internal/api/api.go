@@ -1,0 +1,132 @@
+// Package api is the public REST API: one route table, one file for each noun. Handlers go tenant → parameters → load →
+// validate → change → respond, and hand every error to one table that turns it into an answer.
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/pulsestream/pulsestream/internal/auth"
+	"github.com/pulsestream/pulsestream/internal/catalog"
+	"github.com/pulsestream/pulsestream/internal/ingest"
+	"github.com/pulsestream/pulsestream/internal/notify"
+	"github.com/pulsestream/pulsestream/internal/query"
+	"github.com/pulsestream/pulsestream/internal/source"
+	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/tenant"
+	"github.com/pulsestream/pulsestream/internal/web"
+)
+
+// Deps is what the API is made of.
+type Deps struct {
+	Log       *slog.Logger
+	Now       func() time.Time
+	Keys      Authenticator
+	Tickets   *auth.Tickets
+	Catalog   *catalog.Catalog
+	Registry  *catalog.Registry
+	Events    store.Events
+	Incidents *Incidents
+	Query     *query.Engine
+	Vendors   *source.Catalogue
+	Channels  notify.Registry
+	Tester    Tester
+	Door      *ingest.Door
+	// Live is the WebSocket, for a principal that has been found out.
+	Live func(w http.ResponseWriter, r *http.Request, p auth.Principal)
+	// IncidentChanged is called when somebody has done something about an incident; it may be nil.
+	IncidentChanged func(t tenant.ID, id string)
+	// Metrics is the Prometheus endpoint.
+	Metrics http.Handler
+	// Ready says why events can't be taken, or nil.
+	Ready func() error
+	// Partitions is the number of the log's partitions.
+	Partitions int
+	// PublicURL is how the server is reached from outside; empty takes the request's host.
+	PublicURL string
+	Version   string
+}
+
+// Authenticator finds out who a bearer token belongs to.
+type Authenticator interface {
+	Authenticate(ctx context.Context, bearer string, now time.Time) (auth.Principal, error)
+}
+
+// Tester sends a test message through a channel.
+type Tester interface {
+	Test(ctx context.Context, c notify.Channel) notify.Report
+}
+
+// api is Deps with the router they are served by.
+type api struct {
+	Deps
+	huma huma.API
+	mux  *http.ServeMux
+}
+
+// Handler is the whole API. Page serves every path that is not the API's.
+func Handler(d Deps, page http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	cfg := huma.DefaultConfig("PulseStream", d.Version)
+	cfg.Info.Description = "A control tower for the APIs your company lives on: vendors' webhooks and your own events in, live metrics and alerts out."
+	cfg.CreateHooks = nil // no $schema members in answers
+	cfg.OpenAPIPath, cfg.DocsPath, cfg.SchemasPath = "/openapi", "", ""
+	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"bearer": {Type: "http", Scheme: "bearer", Description: "An API key: ps_<id>_<secret>."},
+	}
+	a := &api{Deps: d, mux: mux}
+	cfg.Transformers = append(cfg.Transformers, a.transform)
+	a.huma = humago.New(mux, cfg)
+	a.routes()
+	a.describeProblems()
+	mux.Handle("/", a.notFound(page))
+	return web.Outermost(mux, d.Log, d.Now)
+}
+
+// routes is the route table.
+func (a *api) routes() {
+	a.tenantRoutes()
+	a.eventRoutes()
+	a.metricRoutes()
+	a.sourceRoutes()
+	a.ruleRoutes()
+	a.incidentRoutes()
+	a.channelRoutes()
+	a.overviewRoutes()
+	a.liveRoutes()
+	a.operationRoutes()
+}
+
+// notFound answers unknown paths of the API with a problem and leaves the others to the page.
+func (a *api) notFound(page http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.URL.Path) >= 4 && r.URL.Path[:4] == "/v1/" {
+			if allowed := a.allowed(r); len(allowed) > 0 {
+				w.Header()["Allow"] = allowed
+				web.NewProblem(http.StatusMethodNotAllowed, "").Write(w)
+				return
+			}
+			web.NewProblem(http.StatusNotFound, "There is no such path: /docs lists those that there are.").Write(w)
+			return
+		}
+		page.ServeHTTP(w, r)
+	})
+}
+
+// allowed is the methods that a path of the API has.
+func (a *api) allowed(r *http.Request) []string {
+	var out []string
+	for _, method := range []string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete} {
+		probe := r.Clone(r.Context())
+		probe.Method = method
+		if _, pattern := a.mux.Handler(probe); pattern != "" && pattern != "/" {
+			out = append(out, method)
+		}
+	}
+	return out
+}

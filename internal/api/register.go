@@ -1,0 +1,146 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/pulsestream/pulsestream/internal/auth"
+	"github.com/pulsestream/pulsestream/internal/catalog"
+	"github.com/pulsestream/pulsestream/internal/web"
+)
+
+// principalKey is where a request's principal travels through huma, between authenticate and register only.
+type principalKey struct{}
+
+// operation describes a route.
+type operation struct {
+	method, path string
+	id           string
+	summary      string
+	description  string
+	tag          string
+	permission   auth.Permission
+	status       int // 0: 200
+	errors       []int
+	// maxBody bounds the body, 0 for 1 MiB.
+	maxBody int64
+}
+
+// register adds a route whose handler is given the principal that may use it.
+func register[I, O any](a *api, op operation, handle func(ctx context.Context, p auth.Principal, in *I) (*O, error)) {
+	huma.Register(a.huma, huma.Operation{
+		OperationID: op.id, Method: op.method, Path: op.path, Summary: op.summary, Tags: []string{op.tag},
+		Description:   strings.TrimSpace(op.description + "\n\nNeeds the permission `" + string(op.permission) + "`."),
+		DefaultStatus: op.status, MaxBodyBytes: op.maxBody,
+		Errors:      append([]int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity}, op.errors...),
+		Security:    []map[string][]string{{"bearer": {}}},
+		Middlewares: huma.Middlewares{a.authenticate(op.permission)},
+	}, func(ctx context.Context, in *I) (*O, error) {
+		p, _ := ctx.Value(principalKey{}).(auth.Principal)
+		out, err := handle(ctx, p, in)
+		if err != nil {
+			return nil, a.problem(err)
+		}
+		return out, nil
+	})
+}
+
+// authenticate lets only principals with a permission through.
+func (a *api) authenticate(permission auth.Permission) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		r, w := humago.Unwrap(ctx)
+		p, err := a.principal(r, permission)
+		if err != nil {
+			a.problem(err).Write(w)
+			return
+		}
+		next(huma.WithValue(ctx, principalKey{}, p))
+	}
+}
+
+// principal is who sends a request, if they may do what it asks for.
+func (a *api) principal(r *http.Request, permission auth.Permission) (auth.Principal, error) {
+	p, err := a.Keys.Authenticate(r.Context(), bearer(r), a.Now())
+	if err != nil {
+		return p, err
+	}
+	if !p.Can(permission) {
+		return p, web.NewProblem(http.StatusForbidden, "The role "+string(p.Role)+" does not have the permission "+string(permission)+".")
+	}
+	return p, nil
+}
+
+func bearer(r *http.Request) string {
+	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
+
+// list is the form of every list.
+type list[T any] struct {
+	Data []T    `json:"data"`
+	Next string `json:"next_cursor,omitempty" doc:"Pass it as cursor to get the next page; absent behind the last."`
+}
+
+type body[T any] struct{ Body T }
+
+// versioned is an answer with an ETag.
+type versioned[T any] struct {
+	Status int
+	ETag   string `header:"ETag"`
+	Body   T
+}
+
+func withETag[T any](revision int64, created bool, v T) *versioned[T] {
+	status := http.StatusOK
+	if created {
+		status = http.StatusCreated
+	}
+	return &versioned[T]{Status: status, ETag: etag(revision), Body: v}
+}
+
+func etag(revision int64) string { return `"` + strconv.FormatInt(revision, 10) + `"` }
+
+// SlugPath is the path of a named thing.
+type SlugPath struct {
+	Slug string `path:"slug" maxLength:"63"`
+}
+
+// Conditional is the part of a request that says under which circumstances it may change anything.
+type Conditional struct {
+	IfMatch     string `header:"If-Match" doc:"Change it only if this is its ETag."`
+	IfNoneMatch string `header:"If-None-Match" doc:"* creates it only if there is none yet."`
+}
+
+var errPrecondition = errors.New("precondition failed")
+
+// condition reads it. Exists are the revisions that If-Match: * stands for.
+func (c Conditional) condition() (catalog.Condition, error) {
+	switch {
+	case c.IfNoneMatch == "*":
+		return catalog.IfMissing, nil
+	case c.IfMatch == "" || c.IfMatch == "*":
+		return catalog.Always, nil
+	}
+	n, err := strconv.ParseInt(strings.Trim(strings.TrimPrefix(c.IfMatch, "W/"), `"`), 10, 64)
+	if err != nil || n <= 0 {
+		return 0, errPrecondition
+	}
+	return catalog.Condition(n), nil
+}
+
+// stale makes a conflict a failed precondition when the request had one.
+func (c Conditional) stale(err error) error {
+	if isConflict(err) && (c.IfMatch != "" || c.IfNoneMatch != "") {
+		return errPrecondition
+	}
+	return err
+}

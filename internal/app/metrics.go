@@ -1,0 +1,82 @@
+package app
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/pulsestream/pulsestream/internal/notify"
+	"github.com/pulsestream/pulsestream/internal/tenant"
+)
+
+// telemetry is what Prometheus is told. It implements process.Observer.
+type telemetry struct {
+	registry   *prometheus.Registry
+	processed  *prometheus.CounterVec
+	duplicates *prometheus.CounterVec
+	failures   *prometheus.CounterVec
+	folded     *prometheus.CounterVec
+	lag        *prometheus.GaugeVec
+	commits    *prometheus.HistogramVec
+}
+
+func newTelemetry() *telemetry {
+	t := &telemetry{
+		registry: prometheus.NewRegistry(),
+		processed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pulsestream_events_processed_total",
+			Help: "Events taken from the log, duplicates left out."}, []string{"partition"}),
+		duplicates: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pulsestream_events_duplicate_total",
+			Help: "Events that were received before, within the dedupe window."}, []string{"partition"}),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pulsestream_process_failures_total",
+			Help: "Failures of a stage; the log says more."}, []string{"partition", "stage"}),
+		folded: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pulsestream_series_folded_total",
+			Help: "Observations counted under __other__ because the metric has too many series."}, []string{"tenant", "metric"}),
+		lag: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "pulsestream_log_lag_messages",
+			Help: "Log messages that wait for the partition's worker."}, []string{"partition"}),
+		commits: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "pulsestream_commit_duration_seconds",
+			Help: "Time of one commit to the store.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14)}, []string{"partition"}),
+	}
+	t.registry.MustRegister(t.processed, t.duplicates, t.failures, t.folded, t.lag, t.commits,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return t
+}
+
+// notifications adds what the notifier counts.
+func (t *telemetry) notifications(stats func() notify.Stats) {
+	count := func(name, help string, value func(notify.Stats) float64) {
+		t.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return value(stats()) }))
+	}
+	count("pulsestream_notifications_delivered_total", "Notifications delivered.", func(s notify.Stats) float64 { return float64(s.Delivered) })
+	count("pulsestream_notifications_retried_total", "Attempts that failed and will be repeated.", func(s notify.Stats) float64 { return float64(s.Retried) })
+	count("pulsestream_notifications_dead_total", "Notifications given up.", func(s notify.Stats) float64 { return float64(s.Dead) })
+}
+
+func (t *telemetry) handler() http.Handler {
+	return promhttp.HandlerFor(t.registry, promhttp.HandlerOpts{Registry: t.registry})
+}
+
+func (t *telemetry) Processed(partition, events, duplicates int) {
+	p := strconv.Itoa(partition)
+	t.processed.WithLabelValues(p).Add(float64(events))
+	t.duplicates.WithLabelValues(p).Add(float64(duplicates))
+}
+
+func (t *telemetry) Committed(partition int, took time.Duration) {
+	t.commits.WithLabelValues(strconv.Itoa(partition)).Observe(took.Seconds())
+}
+
+func (t *telemetry) Lag(partition int, messages uint64) {
+	t.lag.WithLabelValues(strconv.Itoa(partition)).Set(float64(messages))
+}
+
+func (t *telemetry) Failed(partition int, stage string) {
+	t.failures.WithLabelValues(strconv.Itoa(partition), stage).Inc()
+}
+
+func (t *telemetry) Folded(id tenant.ID, metric int64) {
+	t.folded.WithLabelValues(string(id), strconv.FormatInt(metric, 10)).Inc()
+}

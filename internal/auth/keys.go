@@ -1,0 +1,134 @@
+package auth
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/pulsestream/pulsestream/internal/store"
+)
+
+const (
+	// cacheTTL bounds how long a revoked key can go on where the catalog's revision lags, as it may between processes.
+	cacheTTL = 5 * time.Second
+	// cacheSize bounds memory: about 300 bytes each.
+	cacheSize = 10_000
+	// longestKey spares the hash of what cannot be a credential.
+	longestKey = 4096
+)
+
+// KeyFinder is what Keys needs of the catalog.
+type KeyFinder interface {
+	// Find returns the resource with this lookup, or store.ErrNotFound.
+	Find(ctx context.Context, k store.Kind, lookup string) (store.Resource, error)
+	// Revision moves on with each change. It is asked at each request, so it must come from memory.
+	Revision(ctx context.Context) (int64, error)
+}
+
+// Keys authenticates API keys. A key that was used in the last seconds is answered from memory, until anything in the catalog
+// changes: a revoked key is refused from the moment that its deletion has returned. What is wrong is never remembered, so a
+// flood of guesses pushes nothing out.
+type Keys struct {
+	catalog KeyFinder
+
+	mu       sync.RWMutex
+	revision int64 // at which all of known was read
+	known    map[[sha256.Size]byte]knownKey
+}
+
+type knownKey struct {
+	principal Principal
+	until     time.Time
+}
+
+// NewKeys authenticates against a catalog.
+func NewKeys(catalog KeyFinder) *Keys {
+	return &Keys{catalog: catalog, known: map[[sha256.Size]byte]knownKey{}}
+}
+
+// Authenticate returns who holds the bearer token (what follows "Bearer " in the header): ErrNoCredentials when it is empty,
+// ErrBadCredentials when it is nobody's, another error when the catalog could not say.
+func (k *Keys) Authenticate(ctx context.Context, bearer string, now time.Time) (Principal, error) {
+	if bearer == "" {
+		return Principal{}, ErrNoCredentials
+	}
+	if len(bearer) > longestKey {
+		return Principal{}, ErrBadCredentials
+	}
+	sum := sha256.Sum256([]byte(bearer))
+	// The revision comes first: what is read after it is at least that new.
+	revision, err := k.catalog.Revision(ctx)
+	if err != nil {
+		return Principal{}, fmt.Errorf("cannot authenticate: %w", err)
+	}
+	if p, ok := k.remembered(sum, revision, now); ok {
+		return p, nil
+	}
+	p, err := k.find(ctx, hex.EncodeToString(sum[:]))
+	if err != nil {
+		return Principal{}, err
+	}
+	k.remember(sum, knownKey{p, now.Add(cacheTTL)}, revision, now)
+	return p, nil
+}
+
+func (k *Keys) find(ctx context.Context, lookup string) (Principal, error) {
+	r, err := k.catalog.Find(ctx, store.KindKey, lookup)
+	if errors.Is(err, store.ErrNotFound) {
+		return Principal{}, ErrBadCredentials
+	}
+	if err != nil {
+		return Principal{}, fmt.Errorf("cannot authenticate: %w", err)
+	}
+	var key Key
+	if err := json.Unmarshal(r.Body, &key); err != nil {
+		return Principal{}, fmt.Errorf("the stored key %q of tenant %q cannot be read, make a new one: %w", r.Slug, r.Tenant, err)
+	}
+	return Principal{Tenant: r.Tenant, Subject: "key:" + r.Slug, Name: key.Name, Role: key.Role}, nil
+}
+
+func (k *Keys) remembered(sum [sha256.Size]byte, revision int64, now time.Time) (Principal, bool) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	if k.revision != revision {
+		return Principal{}, false
+	}
+	e, ok := k.known[sum]
+	return e.principal, ok && now.Before(e.until)
+}
+
+func (k *Keys) remember(sum [sha256.Size]byte, e knownKey, revision int64, now time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if revision < k.revision {
+		return // the catalog has changed since this was read
+	}
+	if revision > k.revision {
+		clear(k.known)
+		k.revision = revision
+	}
+	if len(k.known) >= cacheSize {
+		k.makeRoom(now)
+	}
+	k.known[sum] = e
+}
+
+// makeRoom drops what has expired, and anything at all if nothing has: it costs one read to have it back.
+func (k *Keys) makeRoom(now time.Time) {
+	for sum, e := range k.known {
+		if !now.Before(e.until) {
+			delete(k.known, sum)
+		}
+	}
+	for sum := range k.known {
+		if len(k.known) < cacheSize {
+			return
+		}
+		delete(k.known, sum)
+	}
+}

@@ -1,0 +1,150 @@
+package auth
+
+import (
+	"slices"
+	"strings"
+)
+
+// Role is what somebody is in a tenant. Each member and each key has one.
+type Role string
+
+// The roles. Each of the first four may do all that the next one may; ingest stands apart, for keys inside applications.
+const (
+	RoleOwner  Role = "owner"
+	RoleAdmin  Role = "admin"
+	RoleEditor Role = "editor"
+	RoleViewer Role = "viewer"
+	RoleIngest Role = "ingest"
+)
+
+// Permission is one thing that a role may do. The zero value is nobody's.
+type Permission string
+
+// The permissions; the table below says what each means.
+const (
+	EventsWrite    Permission = "events:write"
+	EventsRead     Permission = "events:read"
+	MetricsRead    Permission = "metrics:read"
+	MetricsWrite   Permission = "metrics:write"
+	RulesRead      Permission = "rules:read"
+	RulesWrite     Permission = "rules:write"
+	IncidentsRead  Permission = "incidents:read"
+	IncidentsWrite Permission = "incidents:write"
+	ChannelsRead   Permission = "channels:read"
+	ChannelsWrite  Permission = "channels:write"
+	SilencesRead   Permission = "silences:read"
+	SilencesWrite  Permission = "silences:write"
+	SourcesRead    Permission = "sources:read"
+	SourcesWrite   Permission = "sources:write"
+	ReportsRead    Permission = "reports:read"
+	ReportsWrite   Permission = "reports:write"
+	ReplaysRead    Permission = "replays:read"
+	ReplaysWrite   Permission = "replays:write"
+	TenantRead     Permission = "tenant:read"
+	TenantWrite    Permission = "tenant:write"
+	TenantDelete   Permission = "tenant:delete"
+	MembersRead    Permission = "members:read"
+	MembersWrite   Permission = "members:write"
+	KeysRead       Permission = "keys:read"
+	KeysWrite      Permission = "keys:write"
+	AuditRead      Permission = "audit:read"
+	UsageRead      Permission = "usage:read"
+)
+
+// Grant is a row of the table of permissions.
+type Grant struct {
+	Permission  Permission
+	Description string
+	Roles       []Role
+}
+
+var permissions = []Grant{
+	{EventsWrite, "Send events.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleIngest}},
+	{EventsRead, "Read events, and follow them live.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}},
+	{MetricsRead, "See and query metrics, follow them live, see the overview.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}},
+	{MetricsWrite, "Make, change and delete metrics.", []Role{RoleOwner, RoleAdmin, RoleEditor}},
+	{RulesRead, "See alert rules, and try them on stored history.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}},
+	{RulesWrite, "Make, change and delete alert rules.", []Role{RoleOwner, RoleAdmin, RoleEditor}},
+	{IncidentsRead, "See incidents and their timelines, and follow them live.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}},
+	{IncidentsWrite, "Acknowledge incidents and comment on them.", []Role{RoleOwner, RoleAdmin, RoleEditor}},
+	{ChannelsRead, "See channels, without their secrets.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}},
+	{ChannelsWrite, "Make, change, delete and test channels.", []Role{RoleOwner, RoleAdmin, RoleEditor}},
+	{SilencesRead, "See silences.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}},
+	{SilencesWrite, "Make, change and end silences.", []Role{RoleOwner, RoleAdmin, RoleEditor}},
+	{SourcesRead, "See sources and vendors, without their secrets.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}},
+	{SourcesWrite, "Make, change and delete sources.", []Role{RoleOwner, RoleAdmin, RoleEditor}},
+	{ReportsRead, "See reports and download them.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}},
+	{ReportsWrite, "Order reports.", []Role{RoleOwner, RoleAdmin, RoleEditor}},
+	{ReplaysRead, "See how replays go.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}},
+	{ReplaysWrite, "Order replays.", []Role{RoleOwner, RoleAdmin}},
+	{TenantRead, "See the tenant and one's own role in it.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer, RoleIngest}},
+	{TenantWrite, "Change the tenant's name and settings.", []Role{RoleOwner, RoleAdmin}},
+	{TenantDelete, "Delete the tenant with all that it has.", []Role{RoleOwner}},
+	{MembersRead, "See members and their roles.", []Role{RoleOwner, RoleAdmin}},
+	{MembersWrite, "Invite members, change their roles, remove them.", []Role{RoleOwner, RoleAdmin}},
+	{KeysRead, "See API keys, without their secrets.", []Role{RoleOwner, RoleAdmin}},
+	{KeysWrite, "Make and revoke API keys.", []Role{RoleOwner, RoleAdmin}},
+	{AuditRead, "Read the audit log.", []Role{RoleOwner, RoleAdmin}},
+	{UsageRead, "See usage and quotas.", []Role{RoleOwner, RoleAdmin}},
+}
+
+// Roles lists the roles, the mightiest first.
+func Roles() []Role { return []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer, RoleIngest} }
+
+// Valid says whether r is one of the roles.
+func (r Role) Valid() bool { return slices.Contains(Roles(), r) }
+
+// Can says whether the role has the permission.
+func (r Role) Can(p Permission) bool {
+	for i := range permissions {
+		if permissions[i].Permission == p {
+			return slices.Contains(permissions[i].Roles, r)
+		}
+	}
+	return false
+}
+
+// Covers says whether r may do all that other may. Who hands out a role (to a key, to a member) must cover it, or could
+// give themselves more than they have. No role covers one that does not exist.
+func (r Role) Covers(other Role) bool {
+	if !other.Valid() {
+		return false
+	}
+	for i := range permissions {
+		if p := permissions[i].Permission; other.Can(p) && !r.Can(p) {
+			return false
+		}
+	}
+	return true
+}
+
+// Permissions is a copy of the table.
+func Permissions() []Grant {
+	table := slices.Clone(permissions)
+	for i := range table {
+		table[i].Roles = slices.Clone(table[i].Roles)
+	}
+	return table
+}
+
+// PermissionsMarkdown is the table as the documentation shows it.
+func PermissionsMarkdown() string {
+	var b strings.Builder
+	b.WriteString("| permission | allows to |")
+	for _, r := range Roles() {
+		b.WriteString(" " + string(r) + " |")
+	}
+	b.WriteString("\n|---|---|" + strings.Repeat(":-:|", len(Roles())) + "\n")
+	for _, g := range permissions {
+		b.WriteString("| `" + string(g.Permission) + "` | " + g.Description + " |")
+		for _, r := range Roles() {
+			if slices.Contains(g.Roles, r) {
+				b.WriteString(" ✓ |")
+			} else {
+				b.WriteString("  |")
+			}
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}

@@ -1,0 +1,130 @@
+// Package catalog is the typed side of store.Catalog: the nouns that people configure, as Go values with the revision
+// they have, and what is compiled from them.
+package catalog
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/tenant"
+)
+
+// Entry is a configured thing with what the catalog knows of it.
+type Entry[T any] struct {
+	Value     T
+	Tenant    tenant.ID
+	Slug      string
+	ID        int64
+	Revision  int64
+	CreatedAt time.Time
+	UpdatedAt time.Time
+}
+
+// Condition says under which circumstances a change may happen: 0 in any case, -1 only if there is none of that name yet, else
+// only at that revision.
+type Condition int64
+
+// The conditions that are not a revision.
+const (
+	Always    Condition = 0
+	IfMissing Condition = -1
+)
+
+// Catalog reads and writes configured things, and tells others when something has changed.
+type Catalog struct {
+	store    store.Catalog
+	announce func(tenant.ID)
+	now      func() time.Time
+}
+
+// New makes a Catalog over a store. Announce is called after each change.
+func New(s store.Catalog, announce func(tenant.ID), now func() time.Time) *Catalog {
+	return &Catalog{store: s, announce: announce, now: now}
+}
+
+func decode[T any](r *store.Resource) (Entry[T], error) {
+	e := Entry[T]{Tenant: r.Tenant, Slug: r.Slug, ID: r.ID, Revision: r.Revision, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt}
+	if err := json.Unmarshal(r.Body, &e.Value); err != nil {
+		return e, fmt.Errorf("the catalog's %s %q of tenant %s cannot be read: %w", r.Kind, r.Slug, r.Tenant, err)
+	}
+	return e, nil
+}
+
+func get[T any](ctx context.Context, c *Catalog, t tenant.ID, k store.Kind, slug string) (Entry[T], error) {
+	r, err := c.store.Get(ctx, t, k, slug)
+	if err != nil {
+		return Entry[T]{}, err
+	}
+	return decode[T](&r)
+}
+
+func list[T any](ctx context.Context, c *Catalog, t tenant.ID, k store.Kind) ([]Entry[T], error) {
+	rs, err := c.store.List(ctx, t, k)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Entry[T], 0, len(rs))
+	for i := range rs {
+		e, err := decode[T](&rs[i])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+type change struct {
+	tenant tenant.ID
+	kind   store.Kind
+	slug   string
+	lookup string
+	fresh  bool
+	when   Condition
+}
+
+func put[T any](ctx context.Context, c *Catalog, ch change, v T) (Entry[T], error) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return Entry[T]{}, fmt.Errorf("encode %s %q: %w", ch.kind, ch.slug, err)
+	}
+	r, err := c.store.Put(ctx, store.Put{Tenant: ch.tenant, Kind: ch.kind, Slug: ch.slug, Lookup: ch.lookup, Body: body,
+		IfRevision: int64(ch.when), Fresh: ch.fresh, At: c.now().UTC()})
+	if err != nil {
+		return Entry[T]{}, err
+	}
+	c.announce(ch.tenant)
+	return decode[T](&r)
+}
+
+func (c *Catalog) remove(ctx context.Context, t tenant.ID, k store.Kind, slug string, when Condition) error {
+	if err := c.store.Delete(ctx, t, k, slug, int64(when)); err != nil {
+		return err
+	}
+	c.announce(t)
+	return nil
+}
+
+// Tenant returns a tenant or store.ErrNotFound.
+func (c *Catalog) Tenant(ctx context.Context, id tenant.ID) (tenant.Tenant, error) {
+	e, err := get[tenant.Tenant](ctx, c, id, store.KindTenant, string(id))
+	e.Value.ID, e.Value.CreatedAt = id, e.CreatedAt
+	return e.Value, err
+}
+
+// Tenants returns all tenants, by id.
+func (c *Catalog) Tenants(ctx context.Context) ([]tenant.Tenant, error) {
+	es, err := list[tenant.Tenant](ctx, c, "", store.KindTenant)
+	out := make([]tenant.Tenant, 0, len(es))
+	for _, e := range es {
+		e.Value.ID, e.Value.CreatedAt = e.Tenant, e.CreatedAt
+		out = append(out, e.Value)
+	}
+	return out, err
+}
+
+// Revision moves on with each change of anything.
+func (c *Catalog) Revision(ctx context.Context) (int64, error) { return c.store.Revision(ctx) }

@@ -1,0 +1,260 @@
+package process
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/pulsestream/pulsestream/internal/alert"
+	"github.com/pulsestream/pulsestream/internal/bus"
+	"github.com/pulsestream/pulsestream/internal/event"
+	"github.com/pulsestream/pulsestream/internal/metric"
+	"github.com/pulsestream/pulsestream/internal/store"
+)
+
+func stack() string { return string(debug.Stack()) }
+
+// loop processes until an error or the end of ctx; then it commits what it has.
+func (s *session) loop(ctx context.Context) error {
+	tick := time.NewTicker(s.cfg.Tick)
+	defer tick.Stop()
+	due := time.NewTimer(time.Hour)
+	defer due.Stop()
+	for {
+		if err := s.maybeCommit(ctx, due); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return s.flush()
+		case m, ok := <-s.messages():
+			if !ok {
+				return s.reader.Err()
+			}
+			if err := s.message(m); err != nil {
+				return err
+			}
+		case c := <-s.inflight:
+			s.inflight = nil
+			if err := s.landed(c); err != nil {
+				return err
+			}
+		case <-tick.C:
+			s.evaluate(false)
+		case <-s.refresh:
+			if err := s.readopt(ctx); err != nil {
+				return err
+			}
+		case <-due.C:
+		}
+	}
+}
+
+// messages is the source of work, or nothing while the batch is full and waits for the commit before it.
+func (s *session) messages() <-chan bus.Message {
+	if s.full() {
+		return nil
+	}
+	return s.reader.Messages()
+}
+
+func (s *session) full() bool {
+	return len(s.batch.commit.Events) >= maxBatchEvents || s.batch.bytes >= maxBatchBytes
+}
+
+// message takes one log message through decode, dedupe and aggregate.
+func (s *session) message(m bus.Message) error {
+	b := s.batch
+	before, duplicates := len(b.commit.Events), 0
+	if m.Err == nil {
+		m.Err = s.decoder.Decode(m.Payload, func(ev event.Stored) error {
+			ev.Seq, ev.Partition = m.Seq, s.partition
+			if ev.Identified && s.dedupe.Add(event.IdentityKey(ev.Tenant, ev.Source, ev.ID), ev.Received) {
+				duplicates++
+				return nil
+			}
+			s.aggregate.add(&ev, s.metrics(ev.Tenant).For(ev.Type))
+			b.commit.Events = append(b.commit.Events, ev)
+			b.bytes += len(ev.Data) + len(ev.Extensions) + 256
+			return nil
+		})
+	}
+	if m.Err != nil {
+		s.cfg.Observer.Failed(s.partition, "decode")
+		s.cfg.Log.Error("a message of the log could not be read; it is passed over", "pulsestream.partition", s.partition,
+			"pulsestream.sequence", m.Seq, "error.message", m.Err.Error())
+	}
+	s.seq, s.pending = m.Seq, m.Pending
+	fresh := b.commit.Events[before:]
+	if len(fresh) > 0 {
+		s.received = fresh[len(fresh)-1].Received
+	}
+	deltas := s.aggregate.take()
+	b.rollups.add(deltas)
+	for i := range deltas {
+		s.rules.Add(&deltas[i])
+	}
+	s.cfg.Observer.Processed(s.partition, len(fresh), duplicates)
+	s.cfg.Live.Publish(s.partition, m.Seq, deltas, fresh)
+	s.cfg.Observer.Lag(s.partition, m.Pending)
+	if len(deltas) > 0 {
+		s.evaluate(true)
+	}
+	return nil
+}
+
+// behind says whether what is being processed was received some time ago. While a worker catches up, rules wait: a count
+// that is too low because the rest still stands in the log must not raise an alarm.
+func (s *session) behind() bool {
+	return s.pending > 0 && s.cfg.Now().Sub(s.received) > 5*time.Second
+}
+
+func (s *session) evaluate(touched bool) {
+	if s.behind() {
+		return
+	}
+	states, transitions := s.rules.Evaluate(s.cfg.Now(), touched)
+	b := s.batch
+	b.commit.States = append(b.commit.States, states...)
+	b.commit.Transitions = append(b.commit.Transitions, transitions...)
+	if len(transitions) > 0 {
+		b.urgent = true
+	}
+}
+
+func (s *session) newBatch() {
+	s.batch = &batch{rollups: newRollups()}
+	s.batch.commit.Partition = s.partition
+	s.batch.commit.To.Incarnation = s.offset.Incarnation
+}
+
+func (b *batch) empty(from store.Offset, seq uint64) bool {
+	c := &b.commit
+	return from.Seq == seq && len(c.Events)+len(c.States)+len(c.Fills)+len(c.Transitions)+len(b.rollups.out) == 0
+}
+
+// maybeCommit starts a commit when one is due and none is under way, else makes sure that due fires in time.
+func (s *session) maybeCommit(ctx context.Context, due *time.Timer) error {
+	if s.inflight != nil {
+		return nil
+	}
+	if err := s.fill(ctx); err != nil {
+		return err
+	}
+	if s.batch.empty(s.offset, s.seq) {
+		return nil
+	}
+	if wait := s.cfg.CommitEvery - s.cfg.Now().Sub(s.lastCommit); wait > 0 && !s.batch.urgent && !s.full() {
+		due.Reset(wait)
+		return nil
+	}
+	s.commit()
+	return nil
+}
+
+// commit hands the batch to the store and begins a new one.
+func (s *session) commit() {
+	b := s.batch
+	b.commit.From = s.offset
+	b.commit.To.Seq = s.seq
+	b.commit.Rollups = b.rollups.out
+	b.commit.States = alert.Latest(b.commit.States)
+	s.offset = store.Offset{Incarnation: b.commit.To.Incarnation, Seq: s.seq, Revision: s.offset.Revision + 1}
+	s.newBatch()
+	s.lastCommit = s.cfg.Now()
+	result := make(chan committed, 1)
+	s.inflight = result
+	go func() {
+		// Not the session's context: a commit that has begun is waited for, so that a clean stop leaves nothing open.
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		started := s.cfg.Now()
+		offset, err := s.cfg.Store.Commit(ctx, &b.commit)
+		s.cfg.Observer.Committed(s.partition, s.cfg.Now().Sub(started))
+		result <- committed{offset: offset, err: err, transitions: b.commit.Transitions}
+	}()
+}
+
+// landed takes note of a commit's end.
+func (s *session) landed(c committed) error {
+	if c.err != nil {
+		return fmt.Errorf("commit: %w", c.err)
+	}
+	s.cfg.Live.Committed(s.partition, c.offset.Seq, c.transitions)
+	return nil
+}
+
+// settle waits for a commit under way and says how it went.
+func (s *session) settle() error {
+	if s.inflight == nil {
+		return nil
+	}
+	c := <-s.inflight
+	s.inflight = nil
+	return s.landed(c)
+}
+
+// flush commits all that was processed, and waits.
+func (s *session) flush() error {
+	if err := s.settle(); err != nil {
+		return err
+	}
+	if s.batch.empty(s.offset, s.seq) {
+		return nil
+	}
+	s.commit()
+	return s.settle()
+}
+
+func (s *session) readopt(ctx context.Context) error {
+	if err := s.flush(); err != nil {
+		return err
+	}
+	history, err := s.adopt(ctx)
+	if err != nil {
+		return err
+	}
+	s.cfg.Live.History(s.partition, history)
+	s.evaluate(false)
+	return nil
+}
+
+// fill brings a new metric's rollups up from stored events by one step, in the same transaction as whatever else the batch holds.
+func (s *session) fill(ctx context.Context) error {
+	for k, f := range s.fills {
+		if f.Complete {
+			continue
+		}
+		p, ok := s.metrics(k.tenant).ByID(k.metric)
+		if !ok { // the metric was deleted or changed meanwhile
+			continue
+		}
+		return s.fillStep(ctx, f, []*metric.Program{p})
+	}
+	return nil
+}
+
+func (s *session) fillStep(ctx context.Context, f *store.Fill, program []*metric.Program) error {
+	agg := newAggregator(s.bound)
+	seen := 0
+	filter := store.EventFilter{Types: program[0].Definition().EventTypes}
+	scan := store.Scan{EventFilter: filter, After: f.Done, Upto: &f.Upto, Limit: fillChunk}
+	err := s.cfg.Store.Scan(ctx, f.Tenant, scan, func(ev *event.Stored) error {
+		agg.add(ev, program)
+		f.Done = ev.Position
+		seen++
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("fill a metric: %w", err)
+	}
+	if seen < fillChunk {
+		f.Done, f.Complete = f.Upto, true
+	}
+	f.UpdatedAt = s.cfg.Now()
+	s.batch.rollups.add(agg.take())
+	s.batch.commit.Fills = append(s.batch.commit.Fills, *f)
+	s.batch.urgent = true // the next step follows the commit of this one
+	return nil
+}

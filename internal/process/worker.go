@@ -1,0 +1,359 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"time"
+
+	"github.com/pulsestream/pulsestream/internal/alert"
+	"github.com/pulsestream/pulsestream/internal/bus"
+	"github.com/pulsestream/pulsestream/internal/event"
+	"github.com/pulsestream/pulsestream/internal/metric"
+	"github.com/pulsestream/pulsestream/internal/series"
+	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/tenant"
+)
+
+// Config is how workers work.
+type Config struct {
+	Log           *slog.Logger
+	Stream        Log
+	Store         Store
+	Configuration Configuration
+	Live          Live
+	Observer      Observer
+	Now           func() time.Time
+	// DedupeWindow is how long source and id of an event are remembered.
+	DedupeWindow time.Duration
+	// MaxSeries bounds the series of one metric of one tenant.
+	MaxSeries int
+	// CommitEvery is the least time between commits while events keep coming; a first event after a pause is committed at once.
+	CommitEvery time.Duration
+	// Tick is how often rules are evaluated without events.
+	Tick time.Duration
+	// LiveSpan is how far back live charts are kept at one second.
+	LiveSpan time.Duration
+}
+
+// Sizes at which a batch is committed without waiting.
+const (
+	maxBatchEvents = 20_000
+	maxBatchBytes  = 16 << 20
+	fillChunk      = 5_000 // stored events per step of filling a new metric
+)
+
+// Worker owns a partition.
+type Worker struct {
+	cfg       Config
+	partition int
+	refresh   chan struct{}
+}
+
+// NewWorker makes the owner of a partition; Run does the work.
+func NewWorker(partition int, cfg Config) *Worker {
+	return &Worker{cfg: cfg, partition: partition, refresh: make(chan struct{}, 1)}
+}
+
+// Refresh tells the worker that definitions may have changed.
+func (w *Worker) Refresh() {
+	select {
+	case w.refresh <- struct{}{}:
+	default:
+	}
+}
+
+// Run works until ctx ends, beginning anew from the store after every error.
+func (w *Worker) Run(ctx context.Context) {
+	backoff := time.Duration(0)
+	for ctx.Err() == nil {
+		started := w.cfg.Now()
+		err := w.session(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if w.cfg.Now().Sub(started) > time.Minute {
+			backoff = 0
+		}
+		backoff = min(max(2*backoff, 100*time.Millisecond), 10*time.Second)
+		w.cfg.Observer.Failed(w.partition, "session")
+		w.cfg.Log.Error("the worker of a partition failed; it begins again from the last commit",
+			"pulsestream.partition", w.partition, "error.message", err.Error(), "pulsestream.retry_in", backoff.String())
+		select {
+		case <-ctx.Done():
+		case <-time.After(backoff):
+		}
+	}
+}
+
+// session is everything that a worker holds between two beginnings.
+type session struct {
+	*Worker
+	offset     store.Offset // of the last commit that was started
+	seq        uint64       // of the last message processed
+	pending    uint64       // messages behind it in the log
+	received   time.Time    // when its events were received
+	dedupe     *Window
+	bound      *bound
+	aggregate  *aggregator
+	rules      *alert.Evaluator
+	defs       map[tenant.ID]*metric.Set
+	none       *metric.Set // of a tenant that is not known yet: its metrics are filled when it is
+	fills      map[metricKey]*store.Fill
+	shown      map[metricKey]bool // metrics whose last minutes live charts have
+	batch      *batch
+	inflight   chan committed // nil when no commit is under way
+	lastCommit time.Time
+	decoder    event.Decoder
+	reader     *bus.Reader
+}
+
+// batch is what the next commit will write.
+type batch struct {
+	commit  store.Commit
+	rollups *rollups
+	bytes   int
+	urgent  bool
+}
+
+type committed struct {
+	offset      store.Offset
+	err         error
+	transitions []alert.Transition
+}
+
+func (w *Worker) session(ctx context.Context) (err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+			w.cfg.Log.Error("a stage panicked", "error.message", err.Error(), "error.stack_trace", stack())
+		}
+	}()
+	s := &session{Worker: w, dedupe: NewWindow(w.cfg.DedupeWindow), rules: alert.NewEvaluator(alert.Config{}),
+		defs: map[tenant.ID]*metric.Set{}, none: metric.NewSet(nil), fills: map[metricKey]*store.Fill{}, shown: map[metricKey]bool{}}
+	s.bound = newBound(w.cfg.MaxSeries, w.cfg.Observer.Folded)
+	s.aggregate = newAggregator(s.bound)
+	s.newBatch()
+	if err := s.restore(ctx); err != nil {
+		return err
+	}
+	s.reader, err = w.cfg.Stream.Read(ctx, w.partition, s.seq)
+	if err != nil {
+		return err
+	}
+	defer s.reader.Close()
+	defer s.settle() // a commit under way must not outlive the session that believes in it
+	return s.loop(ctx)
+}
+
+func (s *session) metrics(t tenant.ID) *metric.Set {
+	if set := s.defs[t]; set != nil {
+		return set
+	}
+	return s.none
+}
+
+// restore brings back all that a worker knows, from the store.
+func (s *session) restore(ctx context.Context) error {
+	state, err := s.cfg.Store.Partition(ctx, s.partition)
+	if err != nil {
+		return fmt.Errorf("read the offset: %w", err)
+	}
+	incarnation, first, last, err := s.cfg.Stream.Tail(ctx, s.partition)
+	if err != nil {
+		return err
+	}
+	s.offset = state.Offset
+	start, err := resume(state.Offset, incarnation, first, last)
+	if err != nil {
+		return err
+	}
+	s.seq = start
+	s.pending = last - min(last, start)
+	now := s.cfg.Now()
+	err = s.cfg.Store.Identities(ctx, s.partition, now.Add(-s.cfg.DedupeWindow), func(id store.Identity) error {
+		s.dedupe.Add(id.Key, id.Received)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("load identities: %w", err)
+	}
+	for _, f := range state.Fills {
+		s.fills[metricKey{f.Tenant, f.Metric}] = &f
+	}
+	s.rules.Restore(state.States)
+	history, err := s.adopt(ctx)
+	if err != nil {
+		return err
+	}
+	s.cfg.Live.Restart(s.partition, history)
+	s.batch.commit.To.Incarnation = incarnation
+	return nil
+}
+
+// Errors of resume.
+var (
+	errShorter = errors.New("the log is shorter than what was committed from it")
+	errOther   = errors.New("the log is not the one that the store's offset counts in")
+)
+
+// resume decides where to go on reading: behind the store's offset, if the log is the one it counts in.
+func resume(offset store.Offset, incarnation string, first, last uint64) (after uint64, err error) {
+	switch {
+	case offset == (store.Offset{}):
+		if first > 0 {
+			return first - 1, nil
+		}
+		return 0, nil
+	case offset.Incarnation != incarnation:
+		return 0, fmt.Errorf("%w: incarnation %s, stored %s", errOther, incarnation, offset.Incarnation)
+	case last < offset.Seq:
+		return 0, fmt.Errorf("%w: it ends with %d, committed is %d", errShorter, last, offset.Seq)
+	}
+	return offset.Seq, nil
+}
+
+// adopt takes up the definitions as they are now. It is called when everything processed is committed, so that
+// what is stored and what will come meet without gap or overlap at the offset. It returns what live charts are to be told of the
+// past of metrics that they do not know yet.
+func (s *session) adopt(ctx context.Context) ([]series.Delta, error) {
+	configured, err := s.cfg.Configuration.Definitions(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("load definitions: %w", err)
+	}
+	clear(s.defs)
+	var rules []alert.Bound
+	p := past{live: map[tenant.ID][]*metric.Program{}}
+	for _, d := range configured {
+		if tenant.Partition(d.Tenant, s.cfg.Stream.Partitions()) != s.partition {
+			continue
+		}
+		s.defs[d.Tenant] = d.Metrics
+		rules = append(rules, d.Rules...)
+		for _, program := range d.Metrics.All() {
+			k := metricKey{d.Tenant, program.Definition().ID}
+			if !s.shown[k] {
+				s.shown[k] = true
+				p.live[d.Tenant] = append(p.live[d.Tenant], program)
+			}
+			if err := s.take(ctx, d.Tenant, program.Definition()); err != nil {
+				return nil, err
+			}
+		}
+	}
+	p.rules = s.rules.SetRules(rules)
+	return s.history(ctx, p)
+}
+
+// take takes up one metric: the series it has, and a fill if it is new.
+func (s *session) take(ctx context.Context, t tenant.ID, def *metric.Definition) error {
+	k := metricKey{t, def.ID}
+	if _, known := s.bound.known[k]; !known {
+		s.bound.known[k] = map[string]struct{}{}
+		names := def.DimensionNames()
+		all := make([]int, len(names))
+		for i := range all {
+			all[i] = i
+		}
+		q := store.RollupQuery{Metric: def.ID, Step: 24 * time.Hour, From: time.Unix(0, 0), To: s.cfg.Now().Add(48 * time.Hour),
+			GroupBy: all, Bucket: 24 * time.Hour, Scalars: true}
+		err := s.cfg.Store.Rollups(ctx, t, q, func(r *series.Rollup) error {
+			s.bound.learn(t, def.ID, r.Labels)
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("load the series of %s: %w", def.Slug, err)
+		}
+	}
+	if s.fills[k] == nil {
+		upto := event.Position{Seq: s.seq, Index: math.MaxUint32}
+		f := &store.Fill{Tenant: t, Partition: s.partition, Metric: def.ID, Upto: upto, Complete: s.offset.Revision == 0, UpdatedAt: s.cfg.Now()}
+		s.fills[k] = f
+		s.batch.commit.Fills = append(s.batch.commit.Fills, *f)
+		s.batch.urgent = true
+	}
+	return nil
+}
+
+// past says whose history is missing: rules with fresh windows, and metrics that live charts do not know.
+type past struct {
+	rules []alert.Need
+	live  map[tenant.ID][]*metric.Program
+}
+
+// history replays stored events for what is missing, each tenant's once, and returns the part for live charts.
+func (s *session) history(ctx context.Context, p past) ([]series.Delta, error) {
+	back := map[tenant.ID]time.Duration{}
+	programs := map[tenant.ID]map[*metric.Program]bool{}
+	want := func(t tenant.ID, span time.Duration, program *metric.Program) {
+		back[t] = max(back[t], span)
+		if programs[t] == nil {
+			programs[t] = map[*metric.Program]bool{}
+		}
+		programs[t][program] = true
+	}
+	for t, list := range p.live {
+		for _, program := range list {
+			want(t, s.cfg.LiveSpan, program)
+		}
+	}
+	for _, n := range p.rules {
+		if program, ok := s.metrics(n.Tenant).ByID(n.MetricID); ok {
+			want(n.Tenant, n.Back, program)
+		}
+	}
+	var live []series.Delta
+	for t, span := range back {
+		deltas, err := s.replay(ctx, t, span, programs[t])
+		if err != nil {
+			return nil, err
+		}
+		for i := range deltas {
+			for _, n := range p.rules {
+				s.rules.Load(n.RuleID, &deltas[i])
+			}
+			if s.fresh(p.live[t], deltas[i].Metric) {
+				live = append(live, deltas[i])
+			}
+		}
+	}
+	for _, n := range p.rules {
+		s.rules.Loaded(n.RuleID)
+	}
+	return live, nil
+}
+
+func (s *session) fresh(programs []*metric.Program, id int64) bool {
+	for _, p := range programs {
+		if p.Definition().ID == id {
+			return true
+		}
+	}
+	return false
+}
+
+// replay computes some of a tenant's metrics from the stored events of the last span of time.
+func (s *session) replay(ctx context.Context, t tenant.ID, span time.Duration, wanted map[*metric.Program]bool) ([]series.Delta, error) {
+	upto := event.Position{Seq: s.seq, Index: math.MaxUint32}
+	agg := newAggregator(s.bound)
+	scan := store.Scan{EventFilter: store.EventFilter{From: s.cfg.Now().Add(-span)}, Upto: &upto}
+	var programs []*metric.Program
+	err := s.cfg.Store.Scan(ctx, t, scan, func(ev *event.Stored) error {
+		programs = programs[:0]
+		for _, p := range s.metrics(t).For(ev.Type) {
+			if wanted[p] {
+				programs = append(programs, p)
+			}
+		}
+		agg.add(ev, programs)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("replay the last minutes: %w", err)
+	}
+	return agg.take(), nil
+}

@@ -1,0 +1,127 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// migration is one step of the schema. Its number is its place in the list: a step that was released is never changed.
+type migration struct {
+	name string
+	sql  string
+}
+
+// Times are nanoseconds since 1970, 0 for none. A missing lookup is NULL, which is never equal to another.
+var migrations = []migration{
+	{"resources and counters", `
+CREATE TABLE counters (
+	name  TEXT PRIMARY KEY,
+	value INTEGER NOT NULL
+) STRICT;
+
+-- Small ids stay free for what is built in.
+INSERT INTO counters (name, value) VALUES ('revision', 0), ('id', 999);
+
+CREATE TABLE resources (
+	tenant     TEXT    NOT NULL,
+	kind       TEXT    NOT NULL,
+	slug       TEXT    NOT NULL,
+	id         INTEGER NOT NULL UNIQUE,
+	lookup     TEXT,
+	body       TEXT    NOT NULL,
+	revision   INTEGER NOT NULL,
+	created_at INTEGER NOT NULL,
+	updated_at INTEGER NOT NULL,
+	PRIMARY KEY (tenant, kind, slug)
+) STRICT;
+
+CREATE UNIQUE INDEX resources_lookup ON resources (kind, lookup);
+CREATE INDEX resources_kind ON resources (kind, tenant, slug);
+`},
+	{"the queue of notifications", `
+CREATE TABLE cursors (
+	name     TEXT PRIMARY KEY,
+	position INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE jobs (
+	tenant     TEXT    NOT NULL,
+	id         TEXT    NOT NULL,
+	channel    TEXT    NOT NULL,
+	incident   TEXT    NOT NULL,
+	payload    TEXT    NOT NULL,
+	state      TEXT    NOT NULL,
+	attempts   INTEGER NOT NULL,
+	next_at    INTEGER NOT NULL,
+	error      TEXT    NOT NULL,
+	created_at INTEGER NOT NULL,
+	updated_at INTEGER NOT NULL,
+	PRIMARY KEY (tenant, id)
+) STRICT;
+
+CREATE INDEX jobs_due ON jobs (next_at, created_at, tenant, id) WHERE state = 'queued';
+CREATE INDEX jobs_incident ON jobs (tenant, incident, created_at, id);
+CREATE INDEX jobs_tenant ON jobs (tenant, created_at, id);
+`},
+}
+
+// migrate applies the steps that the file does not have yet, each in its own transaction.
+func migrate(ctx context.Context, db *sql.DB, steps []migration, log *slog.Logger) error {
+	_, err := db.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS schema_migrations (
+	version    INTEGER PRIMARY KEY,
+	name       TEXT    NOT NULL,
+	applied_at INTEGER NOT NULL
+) STRICT`)
+	if err != nil {
+		return err
+	}
+	var have int
+	if err := db.QueryRowContext(ctx, `SELECT COALESCE(MAX(version), 0) FROM schema_migrations`).Scan(&have); err != nil {
+		return err
+	}
+	if have > len(steps) {
+		return fmt.Errorf("%w (its schema is version %d, this one knows %d)", ErrNewer, have, len(steps))
+	}
+	for i := have; i < len(steps); i++ {
+		if err := apply(ctx, db, i+1, steps[i]); err != nil {
+			return fmt.Errorf("migration %d (%s): %w", i+1, steps[i].name, err)
+		}
+		log.InfoContext(ctx, "catalog schema migrated", slog.Int("version", i+1), slog.String("name", steps[i].name))
+	}
+	return nil
+}
+
+func apply(ctx context.Context, db *sql.DB, version int, m migration) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if _, err = tx.ExecContext(ctx, m.sql); err == nil {
+		_, err = tx.ExecContext(ctx, `INSERT INTO schema_migrations (version, name, applied_at) VALUES ($1, $2, $3)`,
+			version, m.name, nanos(time.Now()))
+	}
+	if err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
+}
+
+// nanos is how a time is kept.
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+// moment is the time that nanos kept.
+func moment(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n).UTC()
+}
