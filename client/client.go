@@ -15,6 +15,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -51,14 +52,23 @@ type FieldError struct {
 
 // Error is an answer that is a problem.
 type Error struct {
-	Status     int          `json:"status"`
-	Title      string       `json:"title"`
-	Detail     string       `json:"detail"`
-	Code       string       `json:"code"`
-	Errors     []FieldError `json:"errors"`
-	Rejected   []Rejected   `json:"rejected"`
-	RequestID  string       `json:"request_id"`
-	RetryAfter string       `json:"-"` // the header
+	Status    int          `json:"status"`
+	Title     string       `json:"title"`
+	Detail    string       `json:"detail"`
+	Code      string       `json:"code"`
+	Errors    []FieldError `json:"errors"`
+	Rejected  []Rejected   `json:"rejected"`
+	RequestID string       `json:"request_id"`
+	Header    http.Header  `json:"-"` // of the answer: Retry-After, RateLimit, Allow, WWW-Authenticate
+}
+
+// RetryAfter is how long the server asks to be left alone, 0 when it does not.
+func (e *Error) RetryAfter() time.Duration {
+	seconds, err := strconv.Atoi(e.Header.Get("Retry-After"))
+	if err != nil || seconds < 0 {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
 }
 
 func (e *Error) Error() string {
@@ -82,9 +92,16 @@ func StatusOf(err error) int {
 	return 0
 }
 
-// Do sends a request and decodes a JSON answer into out, if out is not nil: for what the client has no method for. The body
-// may be nil, []byte (sent as it is) or anything that encodes to JSON.
-func (c *Client) Do(ctx context.Context, method, path string, header http.Header, body, out any) error {
+// Response is an answer as it came.
+type Response struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// Exchange sends a request and returns the answer as it is, also when it is a problem. The body may be nil, []byte (sent as
+// it is) or anything that encodes to JSON.
+func (c *Client) Exchange(ctx context.Context, method, path string, header http.Header, body any) (*Response, error) {
 	var reader io.Reader
 	contentType := ""
 	switch b := body.(type) {
@@ -94,13 +111,13 @@ func (c *Client) Do(ctx context.Context, method, path string, header http.Header
 	default:
 		encoded, err := json.Marshal(b)
 		if err != nil {
-			return fmt.Errorf("encode the request: %w", err)
+			return nil, fmt.Errorf("encode the request: %w", err)
 		}
 		reader, contentType = bytes.NewReader(encoded), "application/json"
 	}
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, reader)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
@@ -113,33 +130,48 @@ func (c *Client) Do(ctx context.Context, method, path string, header http.Header
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	answer, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return fmt.Errorf("read the answer: %w", err)
+		return nil, fmt.Errorf("read the answer: %w", err)
 	}
-	if resp.StatusCode >= 300 {
-		return problemOf(resp, answer)
-	}
-	if out == nil || len(answer) == 0 {
-		return nil
-	}
-	if err := json.Unmarshal(answer, out); err != nil {
-		return fmt.Errorf("%s %s: decode the answer: %w", method, path, err)
-	}
-	return nil
+	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: answer}, nil
 }
 
-func problemOf(resp *http.Response, body []byte) *Error {
+// Do is Exchange for an answer in JSON, which is decoded into out if out is not nil; a problem is the error.
+func (c *Client) Do(ctx context.Context, method, path string, header http.Header, body, out any) error {
+	_, err := c.do(ctx, method, path, header, body, out)
+	return err
+}
+
+// do is Do that returns the answer's headers as well.
+func (c *Client) do(ctx context.Context, method, path string, header http.Header, body, out any) (http.Header, error) {
+	r, err := c.Exchange(ctx, method, path, header, body)
+	if err != nil {
+		return nil, err
+	}
+	if r.Status >= http.StatusMultipleChoices {
+		return r.Header, problemOf(r.Status, r.Header, r.Body)
+	}
+	if out == nil || len(r.Body) == 0 {
+		return r.Header, nil
+	}
+	if err := json.Unmarshal(r.Body, out); err != nil {
+		return r.Header, fmt.Errorf("%s %s: decode the answer: %w", method, path, err)
+	}
+	return r.Header, nil
+}
+
+func problemOf(status int, header http.Header, body []byte) *Error {
 	e := &Error{}
 	if json.Unmarshal(body, e) != nil || e.Status == 0 {
 		e.Detail = strings.TrimSpace(string(body[:min(len(body), 200)]))
 	}
-	e.Status, e.RetryAfter = resp.StatusCode, resp.Header.Get("Retry-After")
+	e.Status, e.Header = status, header
 	if e.Title == "" {
-		e.Title = http.StatusText(resp.StatusCode)
+		e.Title = http.StatusText(status)
 	}
 	return e
 }
@@ -156,4 +188,10 @@ func getList[T any](ctx context.Context, c *Client, path string) ([]T, error) {
 	return p.Data, err
 }
 
-func segment(s string) string { return url.PathEscape(s) }
+// segment escapes a part of a path. The segments . and .. would be taken for steps through the path.
+func segment(s string) string {
+	if s == "." || s == ".." {
+		return strings.ReplaceAll(s, ".", "%2E")
+	}
+	return url.PathEscape(s)
+}

@@ -26,8 +26,27 @@ type StoredEvent struct {
 	Type       string          `json:"type"`
 	Subject    string          `json:"subject"`
 	Time       time.Time       `json:"time"`
-	Data       json.RawMessage `json:"data"`
+	Data       json.RawMessage `json:"data"` // nil when there is none
 	ReceivedAt time.Time       `json:"received_at"`
+	// Extensions are the attributes that CloudEvents does not name itself, in JSON.
+	Extensions map[string]json.RawMessage `json:"-"`
+}
+
+// UnmarshalJSON reads an event in CloudEvents' JSON form.
+func (e *StoredEvent) UnmarshalJSON(b []byte) error {
+	type plain StoredEvent // without this method
+	var known plain
+	if err := json.Unmarshal(b, &known); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(b, &known.Extensions); err != nil {
+		return err
+	}
+	for _, name := range [...]string{"id", "source", "type", "subject", "time", "data", "received_at"} {
+		delete(known.Extensions, name)
+	}
+	*e = StoredEvent(known)
+	return nil
 }
 
 // Receipt is the answer to events. What it says was accepted is on disk.

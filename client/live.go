@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/url"
 	"strings"
+	"time"
 
 	"github.com/coder/websocket"
 )
@@ -25,18 +28,35 @@ type Subscription struct {
 
 // Frame is one message of the server. A point replaces an earlier one of the same series and time.
 type Frame struct {
-	ID        string        `json:"id"`
-	Op        string        `json:"op"` // snapshot, points, events, incidents, lagged, error
-	Series    []Series      `json:"series"`
-	Events    []StoredEvent `json:"events"`
-	Incidents []Incident    `json:"incidents"`
-	Dropped   int           `json:"dropped"`
-	Code      string        `json:"code"`
-	Detail    string        `json:"detail"`
+	ID         string        `json:"id"`
+	Op         string        `json:"op"` // snapshot, points, events, incidents, lagged, error
+	Metric     string        `json:"metric"`
+	Agg        string        `json:"agg"`
+	Step       string        `json:"step"`
+	Series     []Series      `json:"series"`
+	Events     []StoredEvent `json:"events"` // newest first
+	SampledOut int           `json:"sampled_out"`
+	Incidents  []Incident    `json:"incidents"`
+	Dropped    int           `json:"dropped"`
+	Code       string        `json:"code"`
+	Detail     string        `json:"detail"`
 }
 
 // Live is an open live connection. One goroutine may read while another writes.
 type Live struct{ conn *websocket.Conn }
+
+// Ticket opens one live connection in place of a key, for those that cannot send a header.
+type Ticket struct {
+	Ticket    string    `json:"ticket"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// LiveTicket makes a ticket.
+func (c *Client) LiveTicket(ctx context.Context) (Ticket, error) {
+	var t Ticket
+	err := c.Do(ctx, http.MethodPost, "/v1/live/tickets", nil, nil, &t)
+	return t, err
+}
 
 // Live opens a live connection; ctx bounds the opening only.
 func (c *Client) Live(ctx context.Context) (*Live, error) {
@@ -44,13 +64,20 @@ func (c *Client) Live(ctx context.Context) (*Live, error) {
 	if c.key != "" {
 		h.Set("Authorization", "Bearer "+c.key)
 	}
-	conn, resp, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(c.base, "http")+"/v1/live", &websocket.DialOptions{HTTPHeader: h})
-	if resp != nil && resp.Body != nil {
-		_ = resp.Body.Close()
-	}
+	return c.dial(ctx, "/v1/live", h)
+}
+
+// LiveByTicket opens a live connection with a ticket and without the key.
+func (c *Client) LiveByTicket(ctx context.Context, ticket string) (*Live, error) {
+	return c.dial(ctx, "/v1/live?ticket="+url.QueryEscape(ticket), nil)
+}
+
+func (c *Client) dial(ctx context.Context, path string, h http.Header) (*Live, error) {
+	conn, resp, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(c.base, "http")+path, &websocket.DialOptions{HTTPHeader: h})
 	if err != nil {
-		if resp != nil && resp.StatusCode >= 400 {
-			return nil, problemOf(resp, nil)
+		if resp != nil && resp.StatusCode >= http.StatusBadRequest {
+			body, _ := io.ReadAll(resp.Body) // the library keeps the beginning of it
+			return nil, problemOf(resp.StatusCode, resp.Header, body)
 		}
 		return nil, fmt.Errorf("open the live connection: %w", err)
 	}
@@ -76,7 +103,12 @@ func (l *Live) write(ctx context.Context, v any) error {
 	if err != nil {
 		return err
 	}
-	return l.conn.Write(ctx, websocket.MessageText, b)
+	return l.Send(ctx, b)
+}
+
+// Send sends a frame as it is, for what Live has no method for.
+func (l *Live) Send(ctx context.Context, frame []byte) error {
+	return l.conn.Write(ctx, websocket.MessageText, frame)
 }
 
 // Next waits for the next frame.
@@ -92,5 +124,8 @@ func (l *Live) Next(ctx context.Context) (Frame, error) {
 	return f, nil
 }
 
-// Close ends the connection.
+// Close says goodbye and ends the connection; Abort just ends it.
 func (l *Live) Close() error { return l.conn.Close(websocket.StatusNormalClosure, "") }
+
+// Abort ends the connection at once.
+func (l *Live) Abort() error { return l.conn.CloseNow() }

@@ -21,7 +21,11 @@ type Query struct {
 	GroupBy []string
 	Where   map[string][]string // any of the values of each dimension
 	Limit   int
+	NoOther bool // leave out what is beyond Limit, instead of folding it into one series
 }
+
+// Other is the one label of the series that holds what is beyond a query's limit.
+const Other = "__other__"
 
 // Point is the value of one step. Value is nil where there is none.
 type Point struct {
@@ -82,6 +86,9 @@ func (c *Client) Query(ctx context.Context, q Query) (QueryResult, error) {
 	}
 	if q.Limit > 0 {
 		v.Set("limit", strconv.Itoa(q.Limit))
+	}
+	if q.NoOther {
+		v.Set("other", "false")
 	}
 	var r QueryResult
 	err := c.Do(ctx, http.MethodGet, "/v1/metrics/"+segment(q.Metric)+"/query?"+v.Encode(), nil, nil, &r)

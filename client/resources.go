@@ -47,6 +47,8 @@ type Metric struct {
 	Builtin     bool              `json:"builtin,omitempty"`
 	Vendor      string            `json:"vendor,omitempty"`
 	Fill        *Fill             `json:"fill,omitempty"`
+	// ETag is the version that was read. PutMetric with it fails with 412 when there is a newer one by then.
+	ETag string `json:"-"`
 }
 
 // Fill says how far a new metric has been computed from events stored before it.
@@ -57,16 +59,22 @@ type Fill struct {
 
 // PutMetric creates or changes a metric.
 func (c *Client) PutMetric(ctx context.Context, m Metric) (Metric, error) {
+	h := http.Header{}
+	if m.ETag != "" {
+		h.Set("If-Match", m.ETag)
+	}
 	m.Builtin, m.Vendor, m.Fill = false, "", nil
 	var out Metric
-	err := c.Do(ctx, http.MethodPut, "/v1/metrics/"+segment(m.Slug), nil, m, &out)
+	answered, err := c.do(ctx, http.MethodPut, "/v1/metrics/"+segment(m.Slug), h, m, &out)
+	out.ETag = answered.Get("ETag")
 	return out, err
 }
 
 // Metric returns one metric.
 func (c *Client) Metric(ctx context.Context, slug string) (Metric, error) {
 	var m Metric
-	err := c.Do(ctx, http.MethodGet, "/v1/metrics/"+segment(slug), nil, nil, &m)
+	answered, err := c.do(ctx, http.MethodGet, "/v1/metrics/"+segment(slug), nil, nil, &m)
+	m.ETag = answered.Get("ETag")
 	return m, err
 }
 
@@ -102,7 +110,9 @@ type Rule struct {
 	Severity  string            `json:"severity,omitempty"`
 	Channels  []string          `json:"channels,omitempty"`
 	NoData    string            `json:"no_data,omitempty"`
+	Labels    map[string]string `json:"labels,omitempty"`
 	Summary   string            `json:"summary,omitempty"`
+	Enabled   *bool             `json:"enabled,omitempty"` // nil: true
 }
 
 // PutRule creates or changes a rule.
@@ -134,6 +144,11 @@ func (c *Client) PutChannel(ctx context.Context, ch Channel) (Channel, error) {
 	return out, err
 }
 
+// DeleteChannel removes a channel.
+func (c *Client) DeleteChannel(ctx context.Context, slug string) error {
+	return c.Do(ctx, http.MethodDelete, "/v1/channels/"+segment(slug), nil, nil, nil)
+}
+
 // ChannelTest says how a test of a channel went.
 type ChannelTest struct {
 	OK         bool   `json:"ok"`
@@ -153,23 +168,38 @@ func (c *Client) TestChannel(ctx context.Context, slug string) (ChannelTest, err
 type Incident struct {
 	ID             string            `json:"id"`
 	Rule           string            `json:"rule"`
+	RuleName       string            `json:"rule_name"`
+	Metric         string            `json:"metric"`
 	Labels         map[string]string `json:"labels"`
 	State          string            `json:"state"`
 	Severity       string            `json:"severity"`
 	StartedAt      time.Time         `json:"started_at"`
 	ResolvedAt     *time.Time        `json:"resolved_at"`
 	Value          float64           `json:"value"`
+	Threshold      float64           `json:"threshold"`
 	Explanation    string            `json:"explanation"`
+	Summary        string            `json:"summary"`
 	AcknowledgedBy string            `json:"acknowledged_by"`
-	Timeline       []struct {
-		At   time.Time `json:"at"`
-		Kind string    `json:"kind"`
-		Text string    `json:"text"`
-		By   string    `json:"by"`
-	} `json:"timeline"`
+	AcknowledgedAt *time.Time        `json:"acknowledged_at"`
+	Timeline       []Moment          `json:"timeline"`
 }
 
-// Incidents lists incidents, newest first; state and rule may be empty.
+// Moment is something that happened in the course of an incident.
+type Moment struct {
+	At   time.Time `json:"at"`
+	Kind string    `json:"kind"` // pending, firing, resolved, ack, comment, notify_queued, notified, notify_failed
+	Text string    `json:"text"`
+	By   string    `json:"by"`
+}
+
+// Incident returns one incident with its whole timeline.
+func (c *Client) Incident(ctx context.Context, id string) (Incident, error) {
+	var out Incident
+	err := c.Do(ctx, http.MethodGet, "/v1/incidents/"+segment(id), nil, nil, &out)
+	return out, err
+}
+
+// Incidents lists incidents, newest first, without their notifications; state and rule may be empty.
 func (c *Client) Incidents(ctx context.Context, state, rule string) ([]Incident, error) {
 	v := url.Values{}
 	if state != "" {
@@ -185,6 +215,13 @@ func (c *Client) Incidents(ctx context.Context, state, rule string) ([]Incident,
 func (c *Client) Acknowledge(ctx context.Context, incident, comment string) (Incident, error) {
 	var out Incident
 	err := c.Do(ctx, http.MethodPost, "/v1/incidents/"+segment(incident)+"/ack", nil, map[string]string{"comment": comment}, &out)
+	return out, err
+}
+
+// Comment says something about an incident.
+func (c *Client) Comment(ctx context.Context, incident, text string) (Incident, error) {
+	var out Incident
+	err := c.Do(ctx, http.MethodPost, "/v1/incidents/"+segment(incident)+"/comments", nil, map[string]string{"text": text}, &out)
 	return out, err
 }
 

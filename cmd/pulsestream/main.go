@@ -20,6 +20,8 @@ type cli struct {
 	Config kong.ConfigFlag `help:"A YAML file with the same keys as the flags." placeholder:"FILE"`
 
 	Serve   serveCmd   `cmd:"" help:"Run the server."`
+	Demo    demoCmd    `cmd:"" help:"Run a server with simulated traffic, and see an outage caught."`
+	Bench   benchCmd   `cmd:"" help:"Measure a server: event to chart, breach to webhook, ingest, query."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

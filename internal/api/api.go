@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -105,7 +106,7 @@ func (a *api) routes() {
 // notFound answers unknown paths of the API with a problem and leaves the others to the page.
 func (a *api) notFound(page http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if len(r.URL.Path) >= 4 && r.URL.Path[:4] == "/v1/" {
+		if r.URL.Path == "/v1" || strings.HasPrefix(r.URL.Path, "/v1/") {
 			if allowed := a.allowed(r); len(allowed) > 0 {
 				w.Header()["Allow"] = allowed
 				web.NewProblem(http.StatusMethodNotAllowed, "").Write(w)

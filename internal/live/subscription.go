@@ -98,27 +98,28 @@ func (s *subscription) offer(d *series.Delta, seq uint64) {
 	if seq == 0 && d.Second < s.boundary {
 		return // history that the store has told of already
 	}
-	s.merge(d.Labels, d.Second, &d.Agg)
-	if s.ready {
+	// Only what it shows makes a frame due: one that is due and empty would still cost the next its turn.
+	if s.merge(d.Labels, d.Second, &d.Agg) && s.ready {
 		s.touch()
 	}
 }
 
-// merge adds an aggregate of one second.
-func (s *subscription) merge(labels series.Labels, second int64, agg *series.Agg) {
+// merge adds an aggregate of one second, if it is about what the subscription shows.
+func (s *subscription) merge(labels series.Labels, second int64, agg *series.Agg) bool {
 	ms := series.Align(time.Unix(second, 0), s.query.Step).UnixMilli()
 	if ms < s.query.From.UnixMilli() {
-		return
+		return false
 	}
 	kept, ok := s.project(labels)
 	if !ok {
-		return
+		return false
 	}
 	g := s.group(kept)
 	g.At(ms).Merge(agg)
 	if s.ready {
 		g.dirty[ms] = struct{}{}
 	}
+	return true
 }
 
 // group finds the group of labels; past the limit, that of all others.

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"math"
 	"time"
-
-	"github.com/axiomhq/hyperloglog"
 )
 
 // Observation is what one event adds to a series.
@@ -22,7 +20,8 @@ type Observation struct {
 }
 
 // Agg aggregates observations. Aggregates merge commutatively and associatively (sums up to floating-point rounding), so
-// late events and partial results just merge. The zero value is empty and ready.
+// late events and partial results just merge. The zero value is empty and ready. It is not safe for concurrent use, reading
+// included: Unique and Sketches may compact.
 type Agg struct {
 	Count  uint64 // observations
 	Values uint64 // those with a number; Sum, Min, Max, Last and the quantiles are about these
@@ -32,17 +31,14 @@ type Agg struct {
 	Last   float64
 	LastAt int64 // Unix nanoseconds of Last
 	quant  *Quantiles
-	unique *hyperloglog.Sketch
+	unique distinct
 }
 
 // Add counts one observation.
 func (a *Agg) Add(o Observation) {
 	a.Count++
 	if o.HasDistinct {
-		if a.unique == nil {
-			a.unique = hyperloglog.New14()
-		}
-		a.unique.InsertHash(o.Distinct)
+		a.unique.add(o.Distinct)
 	}
 	if !o.Numeric {
 		return
@@ -71,13 +67,7 @@ func (a *Agg) last(v float64, at int64) {
 // Merge adds all that b has seen.
 func (a *Agg) Merge(b *Agg) {
 	a.Count += b.Count
-	if b.unique != nil {
-		if a.unique == nil {
-			a.unique = b.unique.Clone()
-		} else {
-			_ = a.unique.Merge(b.unique) // fails only for sketches of different precision; ours have one
-		}
-	}
+	a.unique.merge(&b.unique)
 	if b.Values == 0 {
 		return
 	}
@@ -104,12 +94,7 @@ func (a *Agg) Clone() *Agg {
 }
 
 // Unique estimates the number of distinct values (HyperLogLog, standard error 0.8 %; exact for small numbers).
-func (a *Agg) Unique() uint64 {
-	if a.unique == nil {
-		return 0
-	}
-	return a.unique.Estimate()
-}
+func (a *Agg) Unique() uint64 { return a.unique.estimate() }
 
 // Quantile estimates the q-quantile (0 to 1) within 1 % of its value, and never outside [Min, Max].
 func (a *Agg) Quantile(q float64) (float64, bool) {
@@ -124,13 +109,10 @@ var ErrSketch = errors.New("not an encoded sketch")
 
 // Sketches encodes what SQL cannot merge: the quantile and the distinct-count sketch. Nil when there are neither.
 func (a *Agg) Sketches() []byte {
-	if a.quant == nil && a.unique == nil {
+	if a.quant == nil && a.unique.empty() {
 		return nil
 	}
-	var u []byte
-	if a.unique != nil {
-		u, _ = a.unique.MarshalBinary() // never fails
-	}
+	u := a.unique.append(nil)
 	out := append(binary.AppendUvarint(make([]byte, 0, len(u)+64), uint64(len(u))), u...)
 	if a.quant != nil {
 		out = a.quant.append(out)
@@ -138,27 +120,25 @@ func (a *Agg) Sketches() []byte {
 	return out
 }
 
-// SetSketches is the opposite of Sketches.
+// SetSketches is the opposite of Sketches. After an error there are no sketches.
 func (a *Agg) SetSketches(b []byte) error {
-	a.quant, a.unique = nil, nil
+	a.quant, a.unique = nil, distinct{}
 	if len(b) == 0 {
 		return nil
 	}
 	n, k := binary.Uvarint(b)
-	if k <= 0 || n > uint64(len(b)-k) { //nolint:gosec // k is at most len(b)
+	if k <= 0 || n > uint64(len(b)-k) {
 		return ErrSketch
 	}
-	u, rest := b[k:k+int(n)], b[k+int(n):] //nolint:gosec // n is within len(b)
-	if len(u) > 0 {
-		a.unique = &hyperloglog.Sketch{}
-		if err := a.unique.UnmarshalBinary(u); err != nil {
-			return ErrSketch
+	unique, err := decodeDistinct(b[k : k+int(n)]) //nolint:gosec // n is within len(b)
+	if err != nil {
+		return err
+	}
+	if rest := b[k+int(n):]; len(rest) > 0 { //nolint:gosec // n is within len(b)
+		if a.quant, err = decodeQuantiles(rest); err != nil {
+			return err
 		}
 	}
-	if len(rest) == 0 {
-		return nil
-	}
-	var err error
-	a.quant, err = decodeQuantiles(rest)
-	return err
+	a.unique = unique
+	return nil
 }

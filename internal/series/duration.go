@@ -2,6 +2,7 @@ package series
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -17,8 +18,9 @@ func ParseDuration(s string) (Duration, error) {
 	}
 	for unit, length := range map[string]time.Duration{"d": 24 * time.Hour, "w": 7 * 24 * time.Hour} {
 		if n, ok := strings.CutSuffix(s, unit); ok {
-			if v, err := strconv.ParseFloat(n, 64); err == nil && v >= -1e5 && v <= 1e5 {
-				return Duration(v * float64(length)), nil
+			v, err := strconv.ParseFloat(n, 64)
+			if v *= float64(length); err == nil && math.Abs(v) < math.MaxInt64 {
+				return Duration(v), nil
 			}
 		}
 	}
@@ -52,6 +54,9 @@ func (d *Duration) UnmarshalText(b []byte) error {
 		return nil
 	}
 	v, err := ParseDuration(string(b))
+	if err != nil {
+		return err
+	}
 	*d = v
-	return err
+	return nil
 }

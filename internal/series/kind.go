@@ -2,6 +2,7 @@ package series
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -44,7 +45,8 @@ func ParseKind(s string) (Kind, error) {
 }
 
 // Value is the number that a has for kind over a span of time, and false when there is none: an empty step counts 0, at
-// a rate of 0, with 0 distinct values, but has no sum, average, extreme, last or percentile.
+// a rate of 0, with 0 distinct values, but has no sum, average, extreme, last or percentile. Nor has one whose sum is too
+// large for a float64 a sum or average: what it returns is always finite.
 func (a *Agg) Value(kind Kind, span time.Duration) (float64, bool) {
 	switch kind {
 	case Count:
@@ -59,9 +61,9 @@ func (a *Agg) Value(kind Kind, span time.Duration) (float64, bool) {
 	}
 	switch kind {
 	case Sum:
-		return a.Sum, true
+		return a.Sum, finite(a.Sum)
 	case Avg:
-		return a.Sum / float64(a.Values), true
+		return a.Sum / float64(a.Values), finite(a.Sum)
 	case Min:
 		return a.Min, true
 	case Max:
@@ -79,6 +81,8 @@ func (a *Agg) Value(kind Kind, span time.Duration) (float64, bool) {
 	}
 	return 0, false
 }
+
+func finite(v float64) bool { return !math.IsInf(v, 0) && !math.IsNaN(v) }
 
 // Align is the start of the step that t falls into; steps are aligned to the Unix epoch.
 func Align(t time.Time, step time.Duration) time.Time {
@@ -99,7 +103,7 @@ const OtherValue = "__other__"
 // Labels are a series' dimension values, in the order of the metric's sorted dimension names.
 type Labels []string
 
-// Key is a map key for the labels: no two different ones have the same.
+// Key is a map key for the labels: no two different ones of the same length, and so no two of one metric, have the same.
 func (l Labels) Key() string {
 	switch len(l) {
 	case 0:
@@ -111,11 +115,18 @@ func (l Labels) Key() string {
 	for _, s := range l {
 		n += len(s) + 4
 	}
-	b := make([]byte, 0, n)
+	return string(l.AppendKey(make([]byte, 0, n)))
+}
+
+// AppendKey appends Key to dst: m[string(l.AppendKey(dst))] looks a series up without allocating.
+func (l Labels) AppendKey(dst []byte) []byte {
+	if len(l) == 1 {
+		return append(dst, l[0]...)
+	}
 	for _, s := range l {
 		m := len(s)
-		b = append(b, byte(m>>24), byte(m>>16), byte(m>>8), byte(m)) //nolint:gosec // bytes of a length, taken apart on purpose
-		b = append(b, s...)
+		dst = append(dst, byte(m>>24), byte(m>>16), byte(m>>8), byte(m)) //nolint:gosec // bytes of a length, taken apart on purpose
+		dst = append(dst, s...)
 	}
-	return string(b)
+	return dst
 }

@@ -30,12 +30,20 @@ type bucket struct {
 	count uint64
 }
 
-// tiny is the magnitude below which a value counts as zero.
-const tiny = 1e-12
+// tiny is the magnitude below which a value counts as zero: the smallest that a float64 holds at full precision.
+const tiny = 0x1p-1022
 
-func index(v float64) int32 { return int32(math.Ceil(math.Log(v) / math.Log(gamma))) }
+// logGamma is the natural logarithm of gamma, and maxIndex what no finite value's index goes beyond.
+const (
+	logGamma = 0.020000666706669435
+	maxIndex = 40_000
+)
 
-func value(i int32) float64 { return 2 * math.Pow(gamma, float64(i)) / (gamma + 1) }
+func index(v float64) int32 { return int32(math.Ceil(math.Log(v) / logGamma)) }
+
+func value(i int32) float64 {
+	return math.Min(math.MaxFloat64, 2/(gamma+1)*math.Exp(float64(i)*logGamma))
+}
 
 // Add counts one value; it must be finite.
 func (q *Quantiles) Add(v float64) {
@@ -137,38 +145,53 @@ func (q *Quantiles) append(dst []byte) []byte {
 }
 
 func decodeQuantiles(b []byte) (*Quantiles, error) {
-	bad := false
-	uvarint := func() uint64 {
-		n, k := binary.Uvarint(b)
-		if k <= 0 {
-			bad = true
-			return 0
-		}
-		b = b[k:]
-		return n
-	}
-	q := &Quantiles{zero: uvarint()}
+	r := sketchReader{b: b}
+	q := &Quantiles{}
+	q.zero = r.uvarint()
 	q.n = q.zero
 	for _, bs := range [...]*[]bucket{&q.positive, &q.negative} {
-		n := uvarint()
-		if n > maxBuckets {
+		n := r.uvarint()
+		if n > maxBuckets || n > uint64(len(r.b)) {
 			return nil, ErrSketch
 		}
-		prev := int64(0)
-		for range n {
-			d, k := binary.Varint(b)
-			if k <= 0 {
+		index := int64(0)
+		for i := range n {
+			step, count := r.varint(), r.uvarint()
+			index += step
+			if count == 0 || q.n+count < q.n || i > 0 && step <= 0 || index < -maxIndex || index > maxIndex {
 				return nil, ErrSketch
 			}
-			b = b[k:]
-			prev += d
-			c := uvarint()
-			q.n += c
-			*bs = append(*bs, bucket{int32(prev), c}) //nolint:gosec // indexes of finite floats fit; others are refused by the caller's checksum
+			q.n += count
+			*bs = append(*bs, bucket{int32(index), count}) //nolint:gosec // index is within maxIndex
 		}
 	}
-	if bad || len(b) > 0 {
+	if r.bad || len(r.b) > 0 {
 		return nil, ErrSketch
 	}
 	return q, nil
+}
+
+type sketchReader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *sketchReader) uvarint() uint64 {
+	v, k := binary.Uvarint(r.b)
+	if k <= 0 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[k:]
+	return v
+}
+
+func (r *sketchReader) varint() int64 {
+	v, k := binary.Varint(r.b)
+	if k <= 0 {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[k:]
+	return v
 }

@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"regexp"
 	"runtime/debug"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 )
@@ -50,8 +52,18 @@ func Outermost(next http.Handler, log *slog.Logger, now func() time.Time) http.H
 				log.Debug("request", attrs...)
 			}
 		}()
+		if !isText(r) {
+			NewProblem(http.StatusBadRequest, "The address is not UTF-8 text: percent-encode its parts as UTF-8.").Write(rec)
+			return
+		}
 		next.ServeHTTP(rec, r)
 	})
+}
+
+// isText says whether path and query are UTF-8. No name that is kept here is anything else, and no store takes other text.
+func isText(r *http.Request) bool {
+	query, err := url.QueryUnescape(r.URL.RawQuery)
+	return utf8.ValidString(r.URL.Path) && (err != nil || utf8.ValidString(query)) // a query with broken escapes is for its reader
 }
 
 // redactPath keeps the secret of a hook's URL out of the log.

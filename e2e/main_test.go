@@ -1,0 +1,37 @@
+package e2e
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// binaryVariable names the binary under test.
+const binaryVariable = "PULSESTREAM_BIN"
+
+// TestMain builds the binary once when none was given.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if testing.Short() || os.Getenv(binaryVariable) != "" {
+		m.Run()
+		return
+	}
+	dir, err := os.MkdirTemp("", "pulsestream-e2e-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	binary := filepath.Join(dir, "pulsestream")
+	build := exec.Command("go", "build", "-o", binary, "../cmd/pulsestream")
+	build.Stdout, build.Stderr = os.Stderr, os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "the binary could not be built, so no server will start:", err)
+	}
+	if err := os.Setenv(binaryVariable, binary); err != nil { //nolint:usetesting // for all tests, and there is no T yet
+		panic(err)
+	}
+	m.Run()
+}

@@ -1,0 +1,174 @@
+package ingest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pulsestream/pulsestream/internal/event"
+	"github.com/pulsestream/pulsestream/internal/ingest"
+	"github.com/pulsestream/pulsestream/internal/tenant"
+)
+
+// memoryLog is a log whose appends wait until they are let through.
+type memoryLog struct {
+	gate chan error // an append takes one; its error is the append's
+	mu   sync.Mutex
+	all  [][]byte
+}
+
+func (l *memoryLog) Partitions() int { return 1 }
+
+func (l *memoryLog) Append(ctx context.Context, _ int, payload []byte) (uint64, error) {
+	select {
+	case err := <-l.gate:
+		if err != nil {
+			return 0, err
+		}
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, append([]byte(nil), payload...))
+	return uint64(len(l.all)), nil
+}
+
+func (l *memoryLog) events(t *testing.T) (perMessage []int, ids map[string]int) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ids = map[string]int{}
+	var d event.Decoder
+	for _, b := range l.all {
+		n := 0
+		if err := d.Decode(b, func(ev event.Stored) error { n++; ids[ev.ID]++; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		perMessage = append(perMessage, n)
+	}
+	return perMessage, ids
+}
+
+func newCommitter(limit int) (*memoryLog, *ingest.Committer) {
+	l := &memoryLog{gate: make(chan error)}
+	return l, ingest.NewCommitter(l, limit, time.Now)
+}
+
+func some(from, n, size int) []event.Event {
+	out := make([]event.Event, n)
+	for i := range out {
+		out[i] = event.Event{ID: fmt.Sprint(from + i), Source: "s", Type: "t", Time: time.Now(), Data: make([]byte, size)}
+	}
+	return out
+}
+
+func TestRequestsThatArriveDuringAnAppendShareTheNextMessage(t *testing.T) {
+	l, c := newCommitter(1 << 20)
+	results := make(chan error, 100)
+	commit := func(from int) { results <- c.Commit(t.Context(), "t", some(from, 2, 10)) }
+	go commit(0)
+	l.gate <- nil // the first is on its way alone
+	if err := <-results; err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for i := 1; i <= 50; i++ {
+		group.Go(func() { commit(i * 100) })
+	}
+	for range 50 { // at most; fewer are needed
+		select {
+		case l.gate <- nil:
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	group.Wait()
+	messages, ids := l.events(t)
+	if len(ids) != 102 {
+		t.Fatalf("%d events, want 102", len(ids))
+	}
+	if len(messages) > 20 {
+		t.Errorf("%d messages for 51 requests: they were not grouped", len(messages))
+	}
+	c.Stop()
+}
+
+func TestALargeRequestIsSplitAndAnsweredWhenAllOfItIsThere(t *testing.T) {
+	l, c := newCommitter(10_000)
+	done := make(chan error, 1)
+	go func() { done <- c.Commit(t.Context(), "t", some(0, 30, 1000)) }()
+	for range 3 {
+		l.gate <- nil
+		select {
+		case err := <-done:
+			t.Fatal("answered too early", err)
+		default:
+		}
+	}
+	close(l.gate)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	messages, ids := l.events(t)
+	if len(ids) != 30 || len(messages) < 4 {
+		t.Errorf("%d events in messages of %v", len(ids), messages)
+	}
+}
+
+func TestAFailedAppendFailsItsRequestsOnly(t *testing.T) {
+	l, c := newCommitter(1 << 20)
+	broken := errors.New("disk")
+	done := make(chan error, 1)
+	go func() { done <- c.Commit(t.Context(), "t", some(0, 1, 1)) }()
+	l.gate <- broken
+	if err := <-done; !errors.Is(err, broken) {
+		t.Fatal(err)
+	}
+	go func() { done <- c.Commit(t.Context(), "t", some(1, 1, 1)) }()
+	l.gate <- nil
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if _, ids := l.events(t); ids["0"] != 0 || ids["1"] != 1 {
+		t.Errorf("%v", ids)
+	}
+}
+
+func TestAStoppedCommitterWritesWhatWaitsAndRefusesWhatComes(t *testing.T) {
+	l, c := newCommitter(1 << 20)
+	done := make(chan error, 1)
+	go func() { done <- c.Commit(t.Context(), "t", some(0, 1, 1)) }()
+	l.gate <- nil
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	c.Stop()
+	if err := c.Commit(t.Context(), "t", some(1, 1, 1)); !errors.Is(err, ingest.ErrStopped) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAnOverloadedLogRefusesBeforeMemoryRunsOut(t *testing.T) {
+	_, c := newCommitter(1 << 20)
+	ctx, cancel := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	defer group.Wait()
+	defer cancel()
+	overloaded := make(chan struct{})
+	var once sync.Once
+	for range 200 {
+		group.Go(func() {
+			if err := c.Commit(ctx, tenant.Default, some(0, 100, 10_000)); errors.Is(err, ingest.ErrOverloaded) {
+				once.Do(func() { close(overloaded) })
+			}
+		})
+	}
+	select {
+	case <-overloaded:
+	case <-time.After(10 * time.Second):
+		t.Error("200 MB wait for a log that takes nothing, and nobody was refused")
+	}
+}

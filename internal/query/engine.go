@@ -1,0 +1,246 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/pulsestream/pulsestream/internal/event"
+	"github.com/pulsestream/pulsestream/internal/metric"
+	"github.com/pulsestream/pulsestream/internal/series"
+	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/tenant"
+)
+
+// Events is what queries need of store.Events.
+type Events interface {
+	Rollups(ctx context.Context, t tenant.ID, q store.RollupQuery, each func(*series.Rollup) error) error
+	Scan(ctx context.Context, t tenant.ID, s store.Scan, each func(*event.Stored) error) error
+	Page(ctx context.Context, t tenant.ID, p store.Page) ([]event.Stored, error)
+}
+
+// Engine answers queries. It holds no state of its own, so one serves all tenants and goroutines.
+type Engine struct {
+	Events Events
+	limits *limits // nil: the default ones
+}
+
+// Run answers q about the metric of p. The error is a *LimitError when q takes more work than one query may.
+func (e *Engine) Run(ctx context.Context, t tenant.ID, p *metric.Program, q Query) (Result, error) {
+	r := e.newRun(t, p, &q)
+	out := newRenderer(r.def, &q)
+	out.limit = r.limits.points
+	groups, err := r.narrow(ctx)
+	if err == nil {
+		return out.finish(groups)
+	}
+	if !errors.Is(err, errWide) {
+		return Result{}, err
+	}
+	top, err := r.rank(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	n, chunk := q.points(), max(1, r.budget()/(len(top)+1))
+	if err := out.fits(len(top)); err != nil {
+		return Result{}, err
+	}
+	for i := 0; i < n; i += chunk {
+		groups, err := r.chunk(ctx, top, i, i+chunk)
+		if err != nil {
+			return Result{}, err
+		}
+		if err := out.add(groups); err != nil {
+			return Result{}, err
+		}
+	}
+	return out.result(), nil
+}
+
+// Aggregates answers q with what its points are made of, so that later observations can be merged in: at most q.Limit groups,
+// those with the largest totals first, and one of all others last if there are any and q.Other holds. Finish turns them
+// into a result. The groups are the caller's.
+func (e *Engine) Aggregates(ctx context.Context, t tenant.ID, p *metric.Program, q Query) ([]Group, error) {
+	r := e.newRun(t, p, &q)
+	groups, err := r.narrow(ctx)
+	if !errors.Is(err, errWide) {
+		return fold(groups, &q), err
+	}
+	top, err := r.rank(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := r.collector(r.limits.kept)
+	c.top = top
+	if err := r.read(ctx, c, plan(q.From, r.to, q.Step), q.Step); err != nil {
+		if errors.Is(err, errWide) {
+			err = &LimitError{fmt.Sprintf("the question has more than %d points: ask for a longer step, a shorter range or fewer series", r.limits.kept)}
+		}
+		return nil, err
+	}
+	return fold(c.list(), &q), nil
+}
+
+// Finish turns aggregates into a result, as Run would.
+func Finish(def *metric.Definition, q Query, groups []Group) (Result, error) {
+	return newRenderer(def, &q).finish(groups)
+}
+
+// run is one query on its way.
+type run struct {
+	events  Events
+	tenant  tenant.ID
+	program *metric.Program
+	def     *metric.Definition
+	q       *Query
+	to      time.Time // where reading ends
+	project projection
+	scanned int
+	limits  limits
+}
+
+func (e *Engine) newRun(t tenant.ID, p *metric.Program, q *Query) *run {
+	r := &run{events: e.Events, tenant: t, program: p, def: p.Definition(), q: q, to: q.To}
+	if q.Open && q.Step%time.Minute == 0 {
+		r.to = alignUp(q.To, time.Minute)
+	}
+	r.project = newProjection(r.def, q.GroupBy, q.Where)
+	r.limits = defaultLimits()
+	if e.limits != nil {
+		r.limits = *e.limits
+	}
+	return r
+}
+
+func (r *run) collector(budget int) *collector {
+	return &collector{q: r.q, groups: map[string]*Group{}, budget: budget, rawGroups: r.limits.rawGroups, step: r.q.Step}
+}
+
+// budget is how many aggregates are held at a time.
+func (r *run) budget() int {
+	if scalar(r.q.Agg) {
+		return r.limits.scalars
+	}
+	return r.limits.sketches
+}
+
+// narrow reads all groups at once, or gives up with errWide.
+func (r *run) narrow(ctx context.Context) ([]Group, error) {
+	c := r.collector(r.budget())
+	err := r.read(ctx, c, plan(r.q.From, r.to, r.q.Step), r.q.Step)
+	return c.list(), err
+}
+
+// rank finds the groups with the largest totals, from the coarsest rollups there are.
+func (r *run) rank(ctx context.Context) (map[string]struct{}, error) {
+	if len(r.q.GroupBy) == 0 {
+		return map[string]struct{}{"": {}}, nil
+	}
+	c := r.collector(r.limits.kept)
+	c.step = wholeRange
+	err := r.read(ctx, c, plan(r.q.From, r.to, 0), wholeRange)
+	if errors.Is(err, errWide) {
+		return nil, &LimitError{fmt.Sprintf("the question is about more than %d series: narrow it with where, or group by fewer dimensions", r.limits.kept)}
+	}
+	if err != nil {
+		return nil, err
+	}
+	groups := byTotal(c.list(), r.q)
+	top := make(map[string]struct{}, r.q.Limit)
+	for _, g := range groups[:min(len(groups), r.q.Limit)] {
+		if !g.Other {
+			top[g.Labels.Key()] = struct{}{}
+		}
+	}
+	return top, nil
+}
+
+// chunk reads the steps i to j of the groups in top, and all others as one.
+func (r *run) chunk(ctx context.Context, top map[string]struct{}, i, j int) ([]Group, error) {
+	first := r.q.first()
+	from, to := first.Add(time.Duration(i)*r.q.Step), r.to
+	if from.Before(r.q.From) {
+		from = r.q.From
+	}
+	if end := first.Add(time.Duration(j) * r.q.Step); end.Before(to) {
+		to = end
+	}
+	c := r.collector(math.MaxInt)
+	c.top = top
+	err := r.read(ctx, c, plan(from, to, r.q.Step), r.q.Step)
+	return c.list(), err
+}
+
+// wholeRange is a bucket that holds any range at all: the next multiple lies in 2069, the one after in 2168. A range across one gives two
+// aggregates of a group, which merge.
+const wholeRange = 36_160 * 24 * time.Hour
+
+func (r *run) read(ctx context.Context, c *collector, segments []segment, bucket time.Duration) error {
+	for _, s := range segments {
+		var err error
+		if s.resolution == 0 {
+			err = r.readRaw(ctx, c, s)
+		} else {
+			err = r.readRollups(ctx, c, s, bucket)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) readRollups(ctx context.Context, c *collector, s segment, bucket time.Duration) error {
+	q := store.RollupQuery{
+		Metric: r.def.ID, Step: s.resolution, From: s.from, To: s.to, Bucket: bucket,
+		Where: r.project.where, GroupBy: r.project.keep, Scalars: scalar(r.q.Agg),
+	}
+	return r.events.Rollups(ctx, r.tenant, q, func(u *series.Rollup) error {
+		agg, err := c.at(u.Labels, u.Start)
+		if agg != nil {
+			agg.Merge(&u.Agg)
+		}
+		return err
+	})
+}
+
+func (r *run) readRaw(ctx context.Context, c *collector, s segment) error {
+	scan := store.Scan{WithoutData: withoutData(r.def)}
+	scan.Types, scan.From, scan.To = r.def.EventTypes, s.from, s.to
+	var doc metric.Doc
+	var labels series.Labels
+	return r.events.Scan(ctx, r.tenant, scan, func(ev *event.Stored) error {
+		if r.scanned++; r.scanned > r.limits.scanned {
+			return &LimitError{fmt.Sprintf("steps of %s are read from the events themselves, and there are more than %d in this range: "+
+				"ask for a step of whole minutes, or a shorter range", series.Duration(r.q.Step), r.limits.scanned)}
+		}
+		doc.Reset(&ev.Event)
+		all, o, ok := r.program.Observe(&doc)
+		if !ok || !r.project.match(all) {
+			return nil
+		}
+		labels = r.project.appendTo(labels[:0], all)
+		agg, err := c.at(c.bounded(labels), o.At)
+		if agg != nil {
+			agg.Add(o)
+		}
+		return err
+	})
+}
+
+// withoutData says whether a metric can be told from an event's attributes alone.
+func withoutData(def *metric.Definition) bool {
+	if def.Filter != "" || def.Value != "" {
+		return false
+	}
+	for _, expression := range def.Dimensions {
+		switch expression {
+		case "source", "type", "subject":
+		default:
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,164 @@
+package duckdb
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/pulsestream/pulsestream/internal/alert"
+	"github.com/pulsestream/pulsestream/internal/event"
+	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/tenant"
+)
+
+// Partition implements store.Events.
+func (s *Store) Partition(ctx context.Context, partition int) (store.PartitionState, error) {
+	var p store.PartitionState
+	err := s.snapshot(ctx, func(c *conn) error {
+		var err error
+		if p.Offset, _, err = c.offset(ctx, partition); err != nil {
+			return err
+		}
+		if p.Fills, err = c.fills(ctx, partition); err != nil {
+			return err
+		}
+		p.States, err = c.states(ctx, partition)
+		return err
+	})
+	if err != nil {
+		return store.PartitionState{}, err
+	}
+	return p, nil
+}
+
+// lastOfEach keeps the last item of each key, in the order of items: within one commit, too, the last one holds.
+func lastOfEach[T any, K comparable](items []T, key func(*T) K) []*T {
+	place := make(map[K]int, len(items))
+	kept := make([]*T, 0, len(items))
+	for i := range items {
+		k := key(&items[i])
+		if at, ok := place[k]; ok {
+			kept[at] = &items[i]
+			continue
+		}
+		place[k] = len(kept)
+		kept = append(kept, &items[i])
+	}
+	return kept
+}
+
+// replaceFills stages the new rows in the table itself, told by their gen, and then removes those that they replace.
+func (c *conn) replaceFills(fills []store.Fill, gen int64) error {
+	if len(fills) == 0 {
+		return nil
+	}
+	type key struct {
+		t      tenant.ID
+		metric int64
+	}
+	rows := lastOfEach(fills, func(f *store.Fill) key { return key{f.Tenant, f.Metric} })
+	err := c.appendRows("fills", len(rows), func(f *filling, from, to int) {
+		for i, fill := range rows[from:to] {
+			f.int32(0, i, int32(fill.Partition))
+			f.string(1, i, string(fill.Tenant))
+			f.int64(2, i, fill.Metric)
+			f.uint64(3, i, fill.Upto.Seq)
+			f.uint32(4, i, fill.Upto.Index)
+			f.uint64(5, i, fill.Done.Seq)
+			f.uint32(6, i, fill.Done.Index)
+			f.bool(7, i, fill.Complete)
+			f.time(8, i, fill.UpdatedAt)
+			f.int64(9, i, gen)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	_, err = c.exec(`DELETE FROM fills old USING fills new
+		WHERE new.gen = $1 AND old.gen < $1 AND old.tenant = new.tenant AND old.metric = new.metric`, gen)
+	return err
+}
+
+func (c *conn) fills(ctx context.Context, partition int) ([]store.Fill, error) {
+	r, err := c.query(ctx, `SELECT tenant, metric, upto_seq, upto_idx, done_seq, done_idx, complete, updated_at
+		FROM fills WHERE "partition" = $1 ORDER BY tenant, metric`, partition)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
+	var all []store.Fill
+	for r.next() {
+		for i := range r.rows {
+			all = append(all, store.Fill{
+				Tenant: tenant.ID(r.string(0, i)), Partition: partition, Metric: r.int64(1, i),
+				Upto:     event.Position{Seq: r.uint64(2, i), Index: r.uint32(3, i)},
+				Done:     event.Position{Seq: r.uint64(4, i), Index: r.uint32(5, i)},
+				Complete: r.bool(6, i), UpdatedAt: r.time(7, i),
+			})
+		}
+	}
+	return all, nil
+}
+
+func (c *conn) replaceStates(partition int, states []alert.State, gen int64) error {
+	if len(states) == 0 {
+		return nil
+	}
+	type key struct {
+		t     tenant.ID
+		rule  int64
+		group string
+	}
+	rows := lastOfEach(states, func(s *alert.State) key { return key{s.Tenant, s.RuleID, s.Group} })
+	err := c.appendRows("rule_states", len(rows), func(f *filling, from, to int) {
+		for i, st := range rows[from:to] {
+			labels, err := json.Marshal(st.Labels)
+			if err != nil && f.err == nil {
+				f.err = err
+			}
+			f.int32(0, i, int32(partition))
+			f.string(1, i, string(st.Tenant))
+			f.int64(2, i, st.RuleID)
+			f.blob(3, i, []byte(st.Group))
+			f.string(4, i, string(labels))
+			f.string(5, i, string(st.Phase))
+			f.time(6, i, st.Since)
+			f.string(7, i, st.Incident)
+			f.float64(8, i, st.Value)
+			f.int64(9, i, gen)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	_, err = c.exec(`DELETE FROM rule_states old USING rule_states new
+		WHERE new.gen = $1 AND old.gen < $1 AND old.tenant = new.tenant AND old.rule_id = new.rule_id AND old."group" = new."group"`, gen)
+	if err != nil {
+		return err
+	}
+	_, err = c.exec(`DELETE FROM rule_states WHERE gen = $1 AND phase = $2`, gen, string(alert.PhaseOK))
+	return err
+}
+
+func (c *conn) states(ctx context.Context, partition int) ([]alert.State, error) {
+	r, err := c.query(ctx, `SELECT tenant, rule_id, "group", labels, phase, since, incident, value
+		FROM rule_states WHERE "partition" = $1 ORDER BY tenant, rule_id, "group"`, partition)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
+	var all []alert.State
+	for r.next() {
+		for i := range r.rows {
+			st := alert.State{
+				Tenant: tenant.ID(r.string(0, i)), RuleID: r.int64(1, i), Group: r.string(2, i), Phase: alert.Phase(r.string(4, i)),
+				Since: r.time(5, i), Incident: r.string(6, i), Value: r.float64(7, i),
+			}
+			if err := json.Unmarshal(r.view(3, i), &st.Labels); err != nil {
+				return nil, fmt.Errorf("labels of the state of rule %d: %w", st.RuleID, err)
+			}
+			all = append(all, st)
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,130 @@
+package duckdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pulsestream/pulsestream/internal/series"
+)
+
+// schemaVersion is that of the tables below; a file says which one it has.
+const schemaVersion = 1
+
+// Times are Unix nanoseconds: DuckDB's TIMESTAMP has microseconds only, and comparing its TIMESTAMP_NS with a parameter may
+// round. There are no indexes and no keys: they would have to be held in memory, and slow down every append.
+func tables() []string {
+	texts := []string{
+		`CREATE TABLE schema_version (version INTEGER NOT NULL)`,
+		fmt.Sprintf(`INSERT INTO schema_version VALUES (%d)`, schemaVersion),
+		`CREATE TABLE events (
+			tenant VARCHAR NOT NULL, "partition" INTEGER NOT NULL, seq UBIGINT NOT NULL, idx UINTEGER NOT NULL,
+			id VARCHAR NOT NULL, source VARCHAR NOT NULL, type VARCHAR NOT NULL, subject VARCHAR NOT NULL,
+			"time" BIGINT NOT NULL, received BIGINT NOT NULL, identified BOOLEAN NOT NULL, data VARCHAR, extensions VARCHAR)`,
+		`CREATE TABLE offsets (
+			"partition" INTEGER NOT NULL, incarnation VARCHAR NOT NULL, seq UBIGINT NOT NULL, revision UBIGINT NOT NULL)`,
+		`CREATE TABLE fills (
+			"partition" INTEGER NOT NULL, tenant VARCHAR NOT NULL, metric BIGINT NOT NULL, upto_seq UBIGINT NOT NULL,
+			upto_idx UINTEGER NOT NULL, done_seq UBIGINT NOT NULL, done_idx UINTEGER NOT NULL, complete BOOLEAN NOT NULL,
+			updated_at BIGINT, gen BIGINT NOT NULL)`,
+		// "group" holds the lengths of the labels as raw bytes, which are not always UTF-8.
+		`CREATE TABLE rule_states (
+			"partition" INTEGER NOT NULL, tenant VARCHAR NOT NULL, rule_id BIGINT NOT NULL, "group" BLOB NOT NULL,
+			labels VARCHAR NOT NULL, phase VARCHAR NOT NULL, since BIGINT, incident VARCHAR NOT NULL, value DOUBLE NOT NULL,
+			gen BIGINT NOT NULL)`,
+		// body is the transition's JSON, but for the numbers: JSON has no infinity.
+		`CREATE TABLE transitions (
+			number BIGINT NOT NULL, tenant VARCHAR NOT NULL, id VARCHAR NOT NULL, incident VARCHAR NOT NULL, rule VARCHAR NOT NULL,
+			kind VARCHAR NOT NULL, started_at BIGINT NOT NULL, value DOUBLE NOT NULL, threshold DOUBLE NOT NULL,
+			body VARCHAR NOT NULL)`,
+	}
+	for _, r := range resolutions() {
+		// gen is the number of the write that a partial row came with, 0 for rows that compaction has merged. min, max,
+		// last and last_at are null while no observation had a number.
+		texts = append(texts, `CREATE TABLE `+r.table+` (
+			tenant VARCHAR NOT NULL, metric BIGINT NOT NULL, start BIGINT NOT NULL, labels VARCHAR[] NOT NULL, gen BIGINT NOT NULL,
+			count UBIGINT NOT NULL, "values" UBIGINT NOT NULL, sum DOUBLE NOT NULL, min DOUBLE, max DOUBLE, last DOUBLE,
+			last_at BIGINT, sketches BLOB)`)
+	}
+	return texts
+}
+
+// resolution is one of the tables of rollups.
+type resolution struct {
+	step  time.Duration
+	table string
+}
+
+func resolutions() []resolution {
+	names := map[time.Duration]string{time.Minute: "rollup_1m", time.Hour: "rollup_1h", 24 * time.Hour: "rollup_1d"}
+	var all []resolution
+	for _, step := range series.Resolutions() {
+		all = append(all, resolution{step, names[step]})
+	}
+	return all
+}
+
+func resolutionOf(step time.Duration) (resolution, error) {
+	for _, r := range resolutions() {
+		if r.step == step {
+			return r, nil
+		}
+	}
+	return resolution{}, fmt.Errorf("there are no rollups of %v: the steps are %v", step, series.Resolutions())
+}
+
+// errNewer is for a file that a later release has made: it is not damaged, and must not be replaced.
+var errNewer = errors.New("the file was made by a newer release of PulseStream: use that one, or restore a backup from before the upgrade")
+
+// load makes the tables of a new file, or reads from an old one what the store keeps in memory.
+func (s *Store) load(ctx context.Context) error {
+	n, err := s.writer.number(ctx, `SELECT count(*) FROM duckdb_tables() WHERE table_name = $1`, "schema_version")
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return s.write(ctx, func(c *conn, _ int64) error {
+			for _, sql := range tables() {
+				if _, err := c.exec(sql); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	version, err := s.writer.number(ctx, `SELECT max(version)::BIGINT FROM schema_version`)
+	if err != nil {
+		return err
+	}
+	if version > schemaVersion {
+		return errNewer
+	}
+	newest, err := s.writer.number(ctx, `SELECT max("time") FROM events`)
+	if err != nil {
+		return err
+	}
+	s.newest.Store(newest)
+	for _, table := range []string{"rollup_1m", "rollup_1h", "rollup_1d", "fills", "rule_states"} {
+		gen, err := s.writer.number(ctx, `SELECT max(gen) FROM `+table)
+		if err != nil {
+			return err
+		}
+		s.settled.Store(max(s.settled.Load(), gen))
+	}
+	s.opened = s.settled.Load()
+	return nil
+}
+
+// number runs a query for one BIGINT; null is 0.
+func (c *conn) number(ctx context.Context, sql string, args ...any) (int64, error) {
+	r, err := c.query(ctx, sql, args...)
+	if err != nil {
+		return 0, err
+	}
+	defer r.close()
+	if !r.next() || r.null(0, 0) {
+		return 0, nil
+	}
+	return r.int64(0, 0), nil
+}

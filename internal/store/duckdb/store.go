@@ -1,0 +1,264 @@
+package duckdb
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pulsestream/pulsestream/internal/store"
+)
+
+// Config says where the store is and what it may use. Only Path is needed.
+type Config struct {
+	Path string // of the database file; its folder is made when there is none
+	Log  *slog.Logger
+
+	MemoryLimit   int64         // bytes for DuckDB's buffers and queries; 0 is a quarter of the machine's memory, at most 4 GiB
+	Threads       int           // of DuckDB's queries; 0 is GOMAXPROCS
+	CompactEvery  time.Duration // 0 is a second; negative: only when Compact is called
+	CheckpointLog int64         // bytes of the write-ahead log from which a checkpoint is made; 0 is 64 MiB
+	Now           func() time.Time
+}
+
+// Store is the Events store in one DuckDB file.
+type Store struct {
+	path string
+	log  *slog.Logger
+	now  func() time.Time
+	db   *instance
+
+	writing chan struct{} // holds the right to write: one writer at a time
+	writer  *conn         // of whoever has that right
+	opened  int64         // settled when the store was opened
+	settled atomic.Int64  // number of the last write that is over: all up to it are stored or never will be
+
+	newest  atomic.Int64 // no event's time is later, in Unix nanoseconds
+	backlog backlog
+
+	mu      sync.Mutex
+	idle    []*conn
+	closing bool
+	calls   sync.WaitGroup // what Close waits for
+
+	stop       context.CancelFunc // ends the loops
+	loops      sync.WaitGroup
+	compacting sync.Mutex // one compaction at a time
+	logSize    int64      // of the write-ahead log from which a checkpoint is made
+}
+
+var _ store.Events = (*Store)(nil)
+
+// maxIdle is how many connections of readers are kept for the next ones.
+const maxIdle = 8
+
+// Open opens the store, or makes it. A file that cannot be read because it is damaged gives ErrDamaged.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	cfg = cfg.withDefaults()
+	if err := os.MkdirAll(filepath.Dir(cfg.Path), 0o750); err != nil {
+		return nil, fmt.Errorf("cannot make the folder of the events store: %w", err)
+	}
+	if err := accessible(cfg.Path); err != nil {
+		return nil, err
+	}
+	db, err := openInstance(cfg.Path, cfg.settings())
+	if err != nil {
+		return nil, openError(cfg.Path, err)
+	}
+	s := &Store{path: cfg.Path, log: cfg.Log, now: cfg.Now, db: db, writing: make(chan struct{}, 1), logSize: cfg.CheckpointLog}
+	if s.writer, err = db.connect(); err == nil {
+		err = s.load(ctx)
+	}
+	if err != nil {
+		s.release()
+		return nil, openError(cfg.Path, err)
+	}
+	loops, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
+	if cfg.CompactEvery > 0 {
+		s.loops.Go(func() { s.maintain(loops, cfg.CompactEvery) })
+	}
+	return s, nil
+}
+
+func (c Config) withDefaults() Config {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.MemoryLimit == 0 {
+		c.MemoryLimit = max(256<<20, min(machineMemory()/4, 4<<30))
+	}
+	if c.Threads == 0 {
+		c.Threads = runtime.GOMAXPROCS(0)
+	}
+	if c.CompactEvery == 0 {
+		c.CompactEvery = time.Second
+	}
+	if c.CheckpointLog == 0 {
+		c.CheckpointLog = 64 << 20
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c
+}
+
+func (c Config) settings() map[string]string {
+	return map[string]string{
+		"memory_limit": strconv.FormatInt(c.MemoryLimit>>20, 10) + "MiB",
+		"threads":      strconv.Itoa(c.Threads),
+		// Checkpoints are made in the background: one within a commit stalls it.
+		"checkpoint_threshold": "1GB",
+		// No statement may reach beyond the file, whatever text it is made from.
+		"autoinstall_known_extensions": "false",
+		"autoload_known_extensions":    "false",
+		"enable_external_access":       "false",
+		// A page of events reads the other columns for its own rows only; the default is for pages of up to 50.
+		"late_materialization_max_rows": "1000",
+		"lock_configuration":            "true",
+	}
+}
+
+// Close waits for what is under way, and writes the log into the file so that the store opens fast. A second call does nothing.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closing {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closing = true
+	s.mu.Unlock()
+	s.stop()
+	s.loops.Wait()
+	s.calls.Wait()
+	_, err := s.writer.exec(`CHECKPOINT`)
+	s.release()
+	if err != nil {
+		return fmt.Errorf("the events store is closed, but its log was not written into its file: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) release() {
+	if s.writer != nil {
+		s.writer.close()
+	}
+	for _, c := range s.idle {
+		c.close()
+	}
+	s.db.close()
+}
+
+// enter lets a call in unless the store is closed; leave must be called after it.
+func (s *Store) enter() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return fmt.Errorf("events: %w", store.ErrClosed)
+	}
+	s.calls.Add(1)
+	return nil
+}
+
+func (s *Store) leave() { s.calls.Done() }
+
+// read runs a reader on a connection of its own. Readers may be nested: a callback may call the store.
+func (s *Store) read(ctx context.Context, reader func(c *conn) error) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c, err := s.reader()
+	if err != nil {
+		return err
+	}
+	good := false
+	defer func() { s.giveBack(c, good) }()
+	err = reader(c)
+	good = err == nil
+	return err
+}
+
+func (s *Store) reader() (*conn, error) {
+	s.mu.Lock()
+	if n := len(s.idle); n > 0 {
+		c := s.idle[n-1]
+		s.idle = s.idle[:n-1]
+		s.mu.Unlock()
+		return c, nil
+	}
+	s.mu.Unlock()
+	return s.db.connect()
+}
+
+// giveBack keeps a connection for the next reader, unless it may be in the middle of a transaction.
+func (s *Store) giveBack(c *conn, good bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if good && len(s.idle) < maxIdle {
+		s.idle = append(s.idle, c)
+		return
+	}
+	c.close()
+}
+
+// snapshot is read in a transaction: all statements of the reader see the same commits.
+func (s *Store) snapshot(ctx context.Context, reader func(c *conn) error) error {
+	return s.read(ctx, func(c *conn) error {
+		if _, err := c.exec(`BEGIN`); err != nil {
+			return err
+		}
+		if err := reader(c); err != nil {
+			return err // and the connection is not used again
+		}
+		_, err := c.exec(`ROLLBACK`)
+		return err
+	})
+}
+
+// write runs a writer in a transaction, alone. Nothing of it is kept unless it returns nil. The end of ctx is heeded while it
+// waits for its turn, and just before the transaction is committed.
+func (s *Store) write(ctx context.Context, writer func(c *conn, gen int64) error) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.unlock()
+	if _, err := s.writer.exec(`BEGIN`); err != nil {
+		return err
+	}
+	gen := s.settled.Load() + 1
+	err := writer(s.writer, gen)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err == nil {
+		_, err = s.writer.exec(`COMMIT`)
+	}
+	s.settled.Store(gen)
+	if err == nil {
+		return nil
+	}
+	// A COMMIT that failed may have ended the transaction, so a failing rollback tells nothing.
+	_, _ = s.writer.exec(`ROLLBACK`)
+	return err
+}
+
+func (s *Store) lock(ctx context.Context) error {
+	select {
+	case s.writing <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *Store) unlock() { <-s.writing }

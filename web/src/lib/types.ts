@@ -1,0 +1,185 @@
+// The shapes of the public contract, as far as the page uses them. Names are the contract's.
+
+export type Labels = Record<string, string>;
+export type Point = [unixMs: number, value: number | null];
+export interface Series {
+  labels: Labels;
+  points: Point[];
+  total?: number | null;
+}
+
+export interface Tenant {
+  id: string;
+  name: string;
+  role: string;
+  retention_days: number;
+}
+
+export interface Vendor {
+  vendor: string;
+  name: string;
+  docs: string;
+  secret_hint: string;
+  metrics: string[];
+}
+
+export interface Source {
+  slug: string;
+  name: string;
+  vendor: string;
+  url: string;
+  created_at: string;
+  updated_at: string;
+}
+
+export type SourceStatus = "ok" | "degraded" | "down" | "idle";
+
+export interface SourceOverview {
+  source: string;
+  name: string;
+  vendor: string;
+  status: SourceStatus;
+  reason: string;
+  events_per_minute: number;
+  error_share: number | null;
+  last_event_at: string | null;
+  sparkline: [number, number][];
+  incidents: number;
+}
+
+export interface Overview {
+  data: SourceOverview[];
+  totals: { events_per_minute: number; open_incidents: number };
+}
+
+export interface PulseEvent {
+  id: string;
+  source: string;
+  type: string;
+  subject?: string;
+  time: string;
+  received_at?: string;
+  data?: unknown;
+  [extension: string]: unknown;
+}
+
+export interface Metric {
+  slug: string;
+  name: string;
+  description?: string;
+  unit?: string;
+  event_types?: string[];
+  filter?: string;
+  value?: string;
+  dimensions?: Record<string, string>;
+  builtin?: boolean;
+  vendor?: string;
+  fill?: { state: "pending" | "running" | "done"; progress: number };
+  series_dropped?: number;
+}
+
+export const AGGS = [
+  "count",
+  "sum",
+  "avg",
+  "min",
+  "max",
+  "last",
+  "unique",
+  "rate",
+  "p50",
+  "p90",
+  "p95",
+  "p99",
+] as const;
+export type Agg = (typeof AGGS)[number];
+
+export interface QueryResult {
+  metric: string;
+  agg: Agg;
+  unit?: string;
+  from: string;
+  to: string;
+  step: string;
+  series: Series[];
+}
+
+export interface Condition {
+  type: string;
+  op?: string;
+  value?: number;
+  clear?: number | null;
+  [other: string]: unknown;
+}
+
+export interface Rule {
+  slug: string;
+  name: string;
+  metric: string;
+  agg: Agg;
+  group_by?: string[];
+  where?: Labels;
+  window: string;
+  condition: Condition;
+  for?: string;
+  severity: string;
+  channels?: string[];
+  no_data?: string;
+  labels?: Labels;
+  summary?: string;
+  enabled?: boolean;
+}
+
+export interface TimelineEntry {
+  at: string;
+  kind: string;
+  text: string;
+  by: string;
+}
+
+export interface Incident {
+  id: string;
+  rule: string;
+  rule_name: string;
+  labels: Labels;
+  state: "firing" | "resolved";
+  severity: string;
+  started_at: string;
+  resolved_at: string | null;
+  value: number | null;
+  threshold?: number | null;
+  explanation: string;
+  summary?: string;
+  acknowledged_by?: string;
+  acknowledged_at?: string | null;
+  timeline?: TimelineEntry[];
+}
+
+export interface Channel {
+  slug: string;
+  name: string;
+  type: string;
+  config: Record<string, unknown>;
+  secret?: string;
+}
+
+export interface ChannelTest {
+  ok: boolean;
+  status?: number;
+  duration_ms?: number;
+  detail?: string;
+}
+
+export interface FieldError {
+  location: string;
+  message: string;
+}
+
+export interface Problem {
+  type?: string;
+  title?: string;
+  status: number;
+  detail?: string;
+  errors?: FieldError[];
+  request_id?: string;
+}

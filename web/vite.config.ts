@@ -1,0 +1,21 @@
+import { svelte } from "@sveltejs/vite-plugin-svelte";
+import { defineConfig } from "vite";
+
+// `npm run dev` serves the page and passes everything else on to a running server.
+const server = process.env.PULSESTREAM_URL ?? "http://127.0.0.1:8080";
+
+export default defineConfig({
+  plugins: [svelte()],
+  build: {
+    // go:embed wants the folder to exist in a fresh checkout: public/.gitkeep brings the tracked placeholder back after each build.
+    outDir: "../internal/ui/dist",
+    emptyOutDir: true,
+    modulePreload: false,
+    cssCodeSplit: false,
+    assetsInlineLimit: 0,
+    reportCompressedSize: true,
+  },
+  server: {
+    proxy: { "/v1": { target: server, ws: true, changeOrigin: true } },
+  },
+});
