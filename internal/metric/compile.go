@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 )
@@ -111,14 +110,12 @@ func compileExpression(env *cel.Env, source string, may kinds) (*expression, str
 	if id, problem := checkPatterns(root); problem != "" {
 		return nil, at(id) + problem
 	}
-	widen(root)
+	if id := widen(root); id != 0 {
+		return nil, at(id) + "% is for whole numbers, and the numbers of an event are not: write int(data.x) % 2"
+	}
 	checked, issues := env.Check(parsed)
 	if issues.Err() != nil {
 		return nil, explain(source, issues)
-	}
-	native := checked.NativeRep()
-	if id, found := modulo(native.Expr()); found {
-		return nil, at(id) + "% is for whole numbers, and the numbers of an event are not: write int(data.x) % 2"
 	}
 	if out := checked.OutputType(); out.Kind() != types.DynKind && !slices.Contains(may.allowed, out.Kind()) {
 		return nil, may.must + "; this is of the kind " + out.String()
@@ -127,10 +124,8 @@ func compileExpression(env *cel.Env, source string, may kinds) (*expression, str
 	if err != nil {
 		return nil, err.Error()
 	}
-	return &expression{fast: fastOf(native), slow: slow}, ""
+	return &expression{fast: fast(checked.NativeRep().Expr()), slow: slow}, ""
 }
-
-func fastOf(checked *ast.AST) eval { return fast(checked.Expr()) }
 
 // eval evaluates the expression, on the fast path if there is one.
 func (e *expression) eval(d *Doc) value {

@@ -65,6 +65,7 @@ func TestMistakesAreToldInWords(t *testing.T) {
 		{Definition{Filter: "data.x.matches(data.y)"}, "filter", "must be written out"},
 		{Definition{Filter: "data.x.matches('a{999}b{999}c{999}')"}, "filter", "too large"},
 		{Definition{Filter: "data.x % 2 == 0"}, "filter", "int(data.x) % 2"},
+		{Definition{Filter: "data.l.exists(x, (x + 1) % 2 == 0)"}, "filter", "character 26: % is for whole numbers"},
 		{Definition{Filter: strings.Repeat("(", 200) + "true" + strings.Repeat(")", 200)}, "filter", "recursion"},
 		{Definition{Filter: strings.Repeat(" ", 4096) + "true"}, "filter", "at most 4096 bytes"},
 		{Definition{Filter: "data.a.all(x, data.a.all(y, data.a.all(z, z == x)))"}, "filter", "nesting"},
@@ -102,7 +103,8 @@ func TestAProgramDoesNotShareItsDefinitionWithTheCaller(t *testing.T) {
 	}
 }
 
-// hostile are expressions that would take hours or all memory if nothing stopped them, on data made for them.
+// Each of these would take hours, or all memory, if nothing stopped it. They take some 30 ms; the test allows for the race
+// detector on a busy machine.
 func TestNoExpressionTakesLong(t *testing.T) {
 	list := "[" + strings.Repeat("1,", 60_000) + "1]"
 	text := strings.Repeat("a", 100_000)
@@ -132,7 +134,7 @@ func TestNoExpressionTakesLong(t *testing.T) {
 		d.Reset(&ev)
 		began := time.Now()
 		p.Observe(&d)
-		if took := time.Since(began); took > 3*time.Second {
+		if took := time.Since(began); took > 20*time.Second {
 			t.Errorf("%.60s took %v", expression, took)
 		} else {
 			t.Logf("%.60s took %v", expression, took.Round(time.Microsecond))

@@ -70,7 +70,7 @@ var _ interpreter.ActualCostEstimator = price{}
 // CallCost is part of interpreter.ActualCostEstimator.
 func (price) CallCost(function, _ string, args []ref.Val, result ref.Val) *uint64 {
 	const bytesPerStep = 32
-	cost := uint64(1) + weight(result)/bytesPerStep
+	cost := 1 + weight(result)/bytesPerStep
 	for _, a := range args {
 		cost += weight(a) / bytesPerStep
 	}
@@ -79,29 +79,35 @@ func (price) CallCost(function, _ string, args []ref.Val, result ref.Val) *uint6
 		cost *= 8
 	case operators.Equals, operators.NotEquals:
 		if isContainer(args[0]) && isContainer(args[1]) {
-			cost += uint64(min(nodesOf(args[0], maxNodes), nodesOf(args[1], maxNodes)))
+			cost += min(nodesOf(args[0], maxNodes), nodesOf(args[1], maxNodes))
 		}
 	case operators.In, operators.OldIn:
 		if l, ok := args[1].(traits.Lister); ok {
-			cost += uint64(l.Size().(types.Int)) * uint64(nodesOf(args[0], maxNodes))
+			cost += lengthOf(l) * nodesOf(args[0], maxNodes)
 		}
 	default:
 		if len(args) == 2 && args[0].Type() == types.TimestampType && args[1].Type() == types.StringType {
 			cost += 500 // a time zone is read from its file
 		}
 	}
-	return &cost
+	steps := uint64(cost) //nolint:gosec // a sum of lengths
+	return &steps
 }
 
 // weight is the length of a text.
-func weight(v ref.Val) uint64 {
+func weight(v ref.Val) int {
 	switch v := v.(type) {
 	case types.String:
-		return uint64(len(v))
+		return len(v)
 	case types.Bytes:
-		return uint64(len(v))
+		return len(v)
 	}
 	return 0
+}
+
+func lengthOf(l traits.Lister) int {
+	n, _ := l.Size().(types.Int)
+	return int(n)
 }
 
 func isContainer(v ref.Val) bool {
@@ -175,7 +181,7 @@ func boundedIn(elem, in ref.Val) ref.Val {
 	if !ok {
 		return types.MaybeNoSuchOverloadErr(in)
 	}
-	if l, ok := in.(traits.Lister); ok && isContainer(elem) && nodesOf(elem, maxNodes)*int(l.Size().(types.Int)) > maxSteps {
+	if l, ok := in.(traits.Lister); ok && isContainer(elem) && nodesOf(elem, maxNodes)*lengthOf(l) > maxSteps {
 		return types.NewErr("the list is too large to look for a list or map in it")
 	}
 	return c.Contains(elem)

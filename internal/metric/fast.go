@@ -275,11 +275,7 @@ func size(d *Doc, v value) value {
 	case kindString:
 		return integer(int64(utf8.RuneCount(v.text)))
 	case kindList:
-		t, n := d.tape(v.ext), int64(0)
-		for i := uint32(v.bits) + 1; i < t.nodes[v.bits].next; i = t.nodes[i].next {
-			n++
-		}
-		return integer(n)
+		return integer(int64(d.tape(v.ext).count(v.node())))
 	case kindMap:
 		return bail() // a name that occurs twice counts once
 	}
@@ -291,7 +287,7 @@ func toDouble(_ *Doc, v value) value {
 	case kindDouble:
 		return v
 	case kindInt:
-		return double(float64(int64(v.bits)))
+		return double(float64(v.int()))
 	case kindString:
 		if f, err := strconv.ParseFloat(string(v.text), 64); err == nil {
 			return double(f)
@@ -372,7 +368,7 @@ func (d *Doc) in(v, container value) value {
 	t := d.tape(container.ext)
 	switch {
 	case container.kind == kindMap && v.kind == kindString:
-		_, ok := t.member(uint32(container.bits), v.text)
+		_, ok := t.member(container.node(), v.text)
 		return boolean(ok)
 	case container.kind == kindMap:
 		return boolean(false)
@@ -381,7 +377,7 @@ func (d *Doc) in(v, container value) value {
 	case v.isContainer():
 		return bail()
 	}
-	for i := uint32(container.bits) + 1; i < t.nodes[container.bits].next; i = t.nodes[i].next {
+	for i := container.node() + 1; i < t.nodes[container.node()].next; i = t.nodes[i].next {
 		if equal(v, d.at(container.ext, i)).isTrue() {
 			return boolean(true)
 		}

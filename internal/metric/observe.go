@@ -50,7 +50,7 @@ func observeValue(o *series.Observation, v value) bool {
 	case kindDouble, kindSeconds:
 		o.Value = v.double()
 	case kindInt:
-		o.Value = float64(int64(v.bits))
+		o.Value = float64(v.int())
 	case kindBool:
 		o.Value = float64(v.bits)
 	default:
@@ -86,7 +86,7 @@ func (p *Program) labels(d *Doc) series.Labels {
 		if len(d.key)-at-4 > maxDimensionBytes {
 			d.key = d.key[:at+4+runeCut(d.key[at+4:], maxDimensionBytes)]
 		}
-		binary.BigEndian.PutUint32(d.key[at:], uint32(len(d.key)-at-4))
+		binary.BigEndian.PutUint32(d.key[at:], offset(len(d.key)-at-4))
 	}
 	if l, ok := d.labels[string(d.key)]; ok {
 		return l
@@ -147,7 +147,7 @@ func appendDimension(dst []byte, v value) []byte {
 	case kindBool:
 		return strconv.AppendBool(dst, v.bits == 1)
 	case kindInt:
-		return strconv.AppendInt(dst, int64(v.bits), 10)
+		return strconv.AppendInt(dst, v.int(), 10)
 	case kindDouble:
 		return appendNumber(dst, v.double())
 	}

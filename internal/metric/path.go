@@ -164,7 +164,7 @@ func fastHas(e ast.Expr) eval {
 	return strict1(operand, func(d *Doc, v value) value {
 		switch v.kind {
 		case kindMap:
-			_, ok := d.tape(v.ext).known(uint32(v.bits), name)
+			_, ok := d.tape(v.ext).known(v.node(), name)
 			return boolean(ok)
 		case kindList:
 			return failed()

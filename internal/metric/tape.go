@@ -27,11 +27,16 @@ const (
 	maxTape     = 1 << (nameLast - nameLength)
 )
 
+// offset is a place in a text or tape, both of which maxTape bounds.
+func offset(i int) uint32 {
+	return uint32(i) //nolint:gosec // see above
+}
+
 func metaOf(name []byte) uint32 {
 	if len(name) == 0 {
 		return 0
 	}
-	return uint32(len(name))<<nameLength | uint32(name[len(name)-1])<<nameLast
+	return offset(len(name))<<nameLength | uint32(name[len(name)-1])<<nameLast
 }
 
 // tape is an index of a JSON text, made in one pass: its values in the order of the text, each with the way past it. All
@@ -82,7 +87,7 @@ func (t *tape) scan() bool {
 			if end < 0 {
 				return false
 			}
-			name, meta = uint32(i+1), metaOf(raw[i+1:end])
+			name, meta = offset(i+1), metaOf(raw[i+1:end])
 			if escapes && bytes.IndexByte(raw[i+1:end], '\\') >= 0 {
 				meta |= nameEscaped
 			}
@@ -99,7 +104,7 @@ func (t *tape) scan() bool {
 		if i >= len(raw) {
 			return false
 		}
-		start := uint32(i)
+		start := offset(i)
 		switch c := raw[i]; c {
 		case '"':
 			end := stringEnd(raw, i+1)
@@ -113,7 +118,7 @@ func (t *tape) scan() bool {
 			}
 			if i >= len(raw) || raw[i] != c+2 { // '{'+2 == '}', '['+2 == ']'
 				nodes = append(nodes, node{start, name, around, meta})
-				around, inObject = uint32(len(nodes)-1), c == '{'
+				around, inObject = offset(len(nodes)-1), c == '{'
 				continue
 			}
 			i++
@@ -124,7 +129,7 @@ func (t *tape) scan() bool {
 			}
 			i = end
 		}
-		nodes = append(nodes, node{start, name, uint32(len(nodes) + 1), meta})
+		nodes = append(nodes, node{start, name, offset(len(nodes) + 1), meta})
 		for { // the containers that end here
 			if i < len(raw) && raw[i] <= ' ' {
 				i = event.Space(raw, i)
@@ -147,7 +152,7 @@ func (t *tape) scan() bool {
 				return false
 			}
 			i++
-			around, o.next = o.next, uint32(len(nodes))
+			around, o.next = o.next, offset(len(nodes))
 			inObject = around != none && raw[nodes[around].start] == '{'
 		}
 	}
@@ -215,7 +220,7 @@ func (t *tape) known(o uint32, name []byte) (uint32, bool) {
 	if n == 0 || t.nodes[o].next-o < 8 { // looking is as quick as remembering
 		return t.member(o, name)
 	}
-	m := &t.memo[(o*31+uint32(n)*7+uint32(name[0])+uint32(name[n-1])*3)%64]
+	m := &t.memo[(o*31+offset(n)*7+uint32(name[0])+uint32(name[n-1])*3)%64]
 	if m.round != t.round || m.object != o || string(m.name) != string(name) {
 		found, _ := t.member(o, name)
 		*m = looked{round: t.round, object: o, found: found, name: name}
@@ -262,13 +267,13 @@ func (t *tape) decode(i uint32) any {
 	n := &t.nodes[i]
 	switch t.raw[n.start] {
 	case '{':
-		m := make(map[string]any)
+		m := make(map[string]any, t.count(i))
 		for c := i + 1; c < n.next; c = t.nodes[c].next {
 			m[t.nameOf(&t.nodes[c])] = t.decode(c)
 		}
 		return m
 	case '[':
-		l := make([]any, 0, 4)
+		l := make([]any, 0, t.count(i))
 		for c := i + 1; c < n.next; c = t.nodes[c].next {
 			l = append(l, t.decode(c))
 		}
@@ -283,6 +288,15 @@ func (t *tape) decode(i uint32) any {
 		return nil
 	}
 	return t.number(n)
+}
+
+// count is the number of members or elements of the value at i.
+func (t *tape) count(i uint32) int {
+	n := 0
+	for c := i + 1; c < t.nodes[i].next; c = t.nodes[c].next {
+		n++
+	}
+	return n
 }
 
 func (t *tape) nameOf(n *node) string {

@@ -44,11 +44,22 @@ func boolean(b bool) value {
 
 func double(f float64) value { return value{kind: kindDouble, bits: math.Float64bits(f)} }
 
-func integer(i int64) value { return value{kind: kindInt, bits: uint64(i)} }
+func integer(i int64) value {
+	return value{kind: kindInt, bits: uint64(i)} //nolint:gosec // the same 64 bits, to be read back by int
+}
 
 func text(b []byte) value { return value{kind: kindString, text: b} }
 
 func (v value) double() float64 { return math.Float64frombits(v.bits) }
+
+func (v value) int() int64 {
+	return int64(v.bits) //nolint:gosec // the same 64 bits that integer was given
+}
+
+// node is where a list or map stands on its tape.
+func (v value) node() uint32 {
+	return uint32(v.bits) //nolint:gosec // it was put there as a uint32
+}
 
 func (v value) isTrue() bool { return v.kind == kindBool && v.bits == 1 }
 
@@ -88,7 +99,7 @@ func compare(a, b value) (int, bool) {
 	case a.kind == kindString:
 		return bytes.Compare(a.text, b.text), true
 	case a.kind == kindBool:
-		return int(a.bits) - int(b.bits), true
+		return order(a.int(), b.int()), true
 	}
 	return 0, false
 }
@@ -96,11 +107,11 @@ func compare(a, b value) (int, bool) {
 func compareNumbers(a, b value) int {
 	switch {
 	case a.kind == kindInt && b.kind == kindInt:
-		return order(int64(a.bits), int64(b.bits))
+		return order(a.int(), b.int())
 	case a.kind == kindInt:
-		return -compareDoubleInt(b.double(), int64(a.bits))
+		return -compareDoubleInt(b.double(), a.int())
 	case b.kind == kindInt:
-		return compareDoubleInt(a.double(), int64(b.bits))
+		return compareDoubleInt(a.double(), b.int())
 	}
 	return order(a.double(), b.double())
 }

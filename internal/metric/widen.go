@@ -18,11 +18,15 @@ type widener struct {
 	fac ast.ExprFactory
 	// json counts, by name, the variables of macros that range over JSON.
 	json map[string]int
+	// remainder is the last % of a double, which CEL does not have, or 0.
+	remainder int64
 }
 
-func widen(root ast.Expr) {
+// widen changes an expression. It reports the id of a % that cannot work, or 0.
+func widen(root ast.Expr) (remainder int64) {
 	w := widener{fac: ast.NewExprFactory(), json: map[string]int{}}
 	w.double(root)
+	return w.remainder
 }
 
 // double says whether e, if it is a number at all, is a double, once it has been widened.
@@ -75,6 +79,10 @@ func (w *widener) call(e ast.Expr) bool {
 	case operators.Conditional:
 		w.pair(args[1], args[2], doubles[1], doubles[2])
 		return w.isDouble(args[1], doubles[1]) && w.isDouble(args[2], doubles[2])
+	case operators.Modulo:
+		if doubles[0] || doubles[1] {
+			w.remainder = e.ID()
+		}
 	case operators.Negate:
 		return doubles[0]
 	case "double":
@@ -159,20 +167,4 @@ func (w *widener) comprehension(c ast.ComprehensionExpr) {
 	w.double(c.LoopStep())
 	w.json[c.IterVar()] -= over
 	w.double(c.Result())
-}
-
-// modulo finds a % whose operand is a double, which has no remainder in CEL.
-func modulo(root ast.Expr) (at int64, found bool) {
-	w := widener{fac: ast.NewExprFactory(), json: map[string]int{}}
-	ast.PostOrderVisit(root, ast.NewExprVisitor(func(e ast.Expr) {
-		if e.Kind() != ast.CallKind || e.AsCall().FunctionName() != operators.Modulo {
-			return
-		}
-		for _, a := range e.AsCall().Args() {
-			if w.double(a) {
-				at, found = e.ID(), true
-			}
-		}
-	}))
-	return at, found
 }

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/event"
@@ -15,6 +16,8 @@ type aggregator struct {
 	doc   metric.Doc
 	index map[cell]int
 	out   []series.Delta
+	// observed is scratch: what the programs make of the event in hand.
+	observed []observed
 }
 
 type cell struct {
@@ -28,28 +31,51 @@ func newAggregator(b *bound) *aggregator {
 	return &aggregator{bound: b, index: map[cell]int{}}
 }
 
-// add runs the programs that are about the event.
-func (a *aggregator) add(ev *event.Stored, programs []*metric.Program) {
+// add runs the programs that are about the event. A program that panics fails the event as a whole: nothing of it is counted.
+func (a *aggregator) add(ev *event.Stored, programs []*metric.Program) error {
 	if len(programs) == 0 {
-		return
+		return nil
 	}
+	if err := a.observe(ev, programs); err != nil {
+		return err
+	}
+	for i := range a.observed {
+		o := &a.observed[i]
+		labels, key := a.bound.admit(ev.Tenant, o.metric, o.labels)
+		c := cell{ev.Tenant, o.metric, o.At.Unix(), key}
+		j, ok := a.index[c]
+		if !ok {
+			j = len(a.out)
+			a.index[c] = j
+			a.out = append(a.out, series.Delta{Tenant: ev.Tenant, Metric: o.metric, Labels: labels, Second: c.second})
+		}
+		a.out[j].Agg.Add(o.Observation)
+	}
+	return nil
+}
+
+// observed is what one program makes of one event.
+type observed struct {
+	series.Observation
+	metric int64
+	labels series.Labels
+}
+
+func (a *aggregator) observe(ev *event.Stored, programs []*metric.Program) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("a metric panicked: %v", p)
+		}
+	}()
+	a.observed = a.observed[:0]
+	provoke(ev)
 	a.doc.Reset(&ev.Event)
 	for _, p := range programs {
-		labels, o, ok := p.Observe(&a.doc)
-		if !ok {
-			continue
+		if labels, o, ok := p.Observe(&a.doc); ok {
+			a.observed = append(a.observed, observed{Observation: o, metric: p.Definition().ID, labels: labels})
 		}
-		id := p.Definition().ID
-		labels, key := a.bound.admit(ev.Tenant, id, labels)
-		c := cell{ev.Tenant, id, o.At.Unix(), key}
-		i, ok := a.index[c]
-		if !ok {
-			i = len(a.out)
-			a.index[c] = i
-			a.out = append(a.out, series.Delta{Tenant: ev.Tenant, Metric: id, Labels: labels, Second: c.second})
-		}
-		a.out[i].Agg.Add(o)
 	}
+	return nil
 }
 
 // take returns the deltas so far, which are the caller's from now on, and begins anew.

@@ -39,6 +39,13 @@ func (w *Window) Add(key event.Key, received time.Time) (duplicate bool) {
 	return false
 }
 
+// Remove forgets an identity: its event was not stored after all.
+func (w *Window) Remove(key event.Key) {
+	for _, p := range w.parts {
+		p.remove(key)
+	}
+}
+
 // part is the table for a time; older ones that no later event can need are dropped. A clock that steps back writes
 // into the newest table.
 func (w *Window) part(at int64) *table {
@@ -83,7 +90,7 @@ type entry struct {
 func newTable(epoch int64) *table { return &table{epoch: epoch, entries: make([]entry, 1024)} }
 
 func (t *table) slot(key event.Key) *entry {
-	mask := uint64(len(t.entries) - 1)
+	mask := uint64(len(t.entries) - 1) //nolint:gosec // a length
 	for i := binary.LittleEndian.Uint64(key[:]) & mask; ; i = (i + 1) & mask {
 		if e := &t.entries[i]; e.seen == 0 || e.key == key {
 			return e
@@ -94,6 +101,27 @@ func (t *table) slot(key event.Key) *entry {
 func (t *table) get(key event.Key) (uint32, bool) {
 	e := t.slot(key)
 	return e.seen, e.seen != 0
+}
+
+// remove takes an entry out and puts those behind it, which may have been pushed on by it, where they belong.
+func (t *table) remove(key event.Key) {
+	e := t.slot(key)
+	if e.seen == 0 {
+		return
+	}
+	*e = entry{}
+	t.used--
+	mask := len(t.entries) - 1
+	for i := (int(binary.LittleEndian.Uint64(key[:])) & mask); ; i = (i + 1) & mask { //nolint:gosec // only the low bits are used
+		if &t.entries[i] == e {
+			for i = (i + 1) & mask; t.entries[i].seen != 0; i = (i + 1) & mask {
+				moved := t.entries[i]
+				t.entries[i] = entry{}
+				*t.slot(moved.key) = moved
+			}
+			return
+		}
+	}
 }
 
 func (t *table) put(key event.Key, seen uint32) {

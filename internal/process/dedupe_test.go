@@ -78,3 +78,22 @@ func BenchmarkWindow(b *testing.B) {
 		i++
 	}
 }
+
+func TestAnIdentityThatWasRemovedIsNew(t *testing.T) {
+	now := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
+	w := NewWindow(24 * time.Hour)
+	const n = 5000
+	for i := range uint64(n) {
+		w.Add(keyOf(i), now)
+	}
+	for i := range uint64(n) {
+		if i%3 == 0 {
+			w.Remove(keyOf(i))
+		}
+	}
+	for i := range uint64(n) {
+		if got, want := w.Add(keyOf(i), now), i%3 != 0; got != want {
+			t.Fatalf("identity %d: duplicate %v, want %v", i, got, want)
+		}
+	}
+}

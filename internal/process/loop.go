@@ -27,14 +27,12 @@ func (s *session) loop(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return s.flush()
+			return s.flush(ctx)
 		case m, ok := <-s.messages():
 			if !ok {
 				return s.reader.Err()
 			}
-			if err := s.message(m); err != nil {
-				return err
-			}
+			s.message(m)
 		case c := <-s.inflight:
 			s.inflight = nil
 			if err := s.landed(c); err != nil {
@@ -60,30 +58,24 @@ func (s *session) messages() <-chan bus.Message {
 }
 
 func (s *session) full() bool {
-	return len(s.batch.commit.Events) >= maxBatchEvents || s.batch.bytes >= maxBatchBytes
+	return s.alone() || len(s.batch.commit.Events) >= maxBatchEvents || s.batch.bytes >= maxBatchBytes
 }
 
 // message takes one log message through decode, dedupe and aggregate.
-func (s *session) message(m bus.Message) error {
+func (s *session) message(m bus.Message) {
 	b := s.batch
 	before, duplicates := len(b.commit.Events), 0
 	if m.Err == nil {
 		m.Err = s.decoder.Decode(m.Payload, func(ev event.Stored) error {
 			ev.Seq, ev.Partition = m.Seq, s.partition
-			if ev.Identified && s.dedupe.Add(event.IdentityKey(ev.Tenant, ev.Source, ev.ID), ev.Received) {
+			if !s.event(&ev) {
 				duplicates++
-				return nil
 			}
-			s.aggregate.add(&ev, s.metrics(ev.Tenant).For(ev.Type))
-			b.commit.Events = append(b.commit.Events, ev)
-			b.bytes += len(ev.Data) + len(ev.Extensions) + 256
 			return nil
 		})
 	}
 	if m.Err != nil {
-		s.cfg.Observer.Failed(s.partition, "decode")
-		s.cfg.Log.Error("a message of the log could not be read; it is passed over", "pulsestream.partition", s.partition,
-			"pulsestream.sequence", m.Seq, "error.message", m.Err.Error())
+		s.quarantineMessage(m)
 	}
 	s.seq, s.pending = m.Seq, m.Pending
 	fresh := b.commit.Events[before:]
@@ -101,7 +93,31 @@ func (s *session) message(m bus.Message) error {
 	if len(deltas) > 0 {
 		s.evaluate(true)
 	}
-	return nil
+}
+
+// event takes one event; it is false for one that was seen before.
+func (s *session) event(ev *event.Stored) (fresh bool) {
+	key := event.IdentityKey(ev.Tenant, ev.Source, ev.ID)
+	if ev.Identified && s.dedupe.Add(key, ev.Received) {
+		return false
+	}
+	held := quarantineKey(ev.Tenant, key)
+	if reason, poison := s.poison[ev.Seq]; poison {
+		s.quarantine(ev, key, "commit", reason)
+		return true
+	}
+	if err := s.aggregate.add(ev, s.metrics(ev.Tenant).For(ev.Type)); err != nil {
+		s.quarantine(ev, key, "aggregate", err.Error())
+		return true
+	}
+	b := s.batch
+	b.commit.Events = append(b.commit.Events, *ev)
+	b.bytes += len(ev.Data) + len(ev.Extensions) + 256
+	if s.held[held] {
+		delete(s.held, held)
+		b.commit.Released = append(b.commit.Released, held)
+	}
+	return true
 }
 
 // behind says whether what is being processed was received some time ago. While a worker catches up, rules wait: a count
@@ -131,7 +147,7 @@ func (s *session) newBatch() {
 
 func (b *batch) empty(from store.Offset, seq uint64) bool {
 	c := &b.commit
-	return from.Seq == seq && len(c.Events)+len(c.States)+len(c.Fills)+len(c.Transitions)+len(b.rollups.out) == 0
+	return from.Seq == seq && len(c.Quarantine)+len(c.Events)+len(c.States)+len(c.Fills)+len(c.Transitions)+len(b.rollups.out) == 0
 }
 
 // maybeCommit starts a commit when one is due and none is under way, else makes sure that due fires in time.
@@ -149,12 +165,12 @@ func (s *session) maybeCommit(ctx context.Context, due *time.Timer) error {
 		due.Reset(wait)
 		return nil
 	}
-	s.commit()
+	s.commit(ctx)
 	return nil
 }
 
 // commit hands the batch to the store and begins a new one.
-func (s *session) commit() {
+func (s *session) commit(ctx context.Context) {
 	b := s.batch
 	b.commit.From = s.offset
 	b.commit.To.Seq = s.seq
@@ -165,20 +181,22 @@ func (s *session) commit() {
 	s.lastCommit = s.cfg.Now()
 	result := make(chan committed, 1)
 	s.inflight = result
+	from := b.commit.From.Seq
 	go func() {
-		// Not the session's context: a commit that has begun is waited for, so that a clean stop leaves nothing open.
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		// A commit that has begun is waited for, whatever ends the session: a clean stop leaves nothing open.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
 		started := s.cfg.Now()
-		offset, err := s.cfg.Store.Commit(ctx, &b.commit)
+		offset, err := s.store(ctx, &b.commit)
 		s.cfg.Observer.Committed(s.partition, s.cfg.Now().Sub(started))
-		result <- committed{offset: offset, err: err, transitions: b.commit.Transitions}
+		result <- committed{from: from, to: b.commit.To.Seq, offset: offset, err: err, transitions: b.commit.Transitions}
 	}()
 }
 
 // landed takes note of a commit's end.
 func (s *session) landed(c committed) error {
 	if c.err != nil {
+		s.suspect(c)
 		return fmt.Errorf("commit: %w", c.err)
 	}
 	s.cfg.Live.Committed(s.partition, c.offset.Seq, c.transitions)
@@ -196,19 +214,19 @@ func (s *session) settle() error {
 }
 
 // flush commits all that was processed, and waits.
-func (s *session) flush() error {
+func (s *session) flush(ctx context.Context) error {
 	if err := s.settle(); err != nil {
 		return err
 	}
 	if s.batch.empty(s.offset, s.seq) {
 		return nil
 	}
-	s.commit()
+	s.commit(ctx)
 	return s.settle()
 }
 
 func (s *session) readopt(ctx context.Context) error {
-	if err := s.flush(); err != nil {
+	if err := s.flush(ctx); err != nil {
 		return err
 	}
 	history, err := s.adopt(ctx)
@@ -241,7 +259,9 @@ func (s *session) fillStep(ctx context.Context, f *store.Fill, program []*metric
 	filter := store.EventFilter{Types: program[0].Definition().EventTypes}
 	scan := store.Scan{EventFilter: filter, After: f.Done, Upto: &f.Upto, Limit: fillChunk}
 	err := s.cfg.Store.Scan(ctx, f.Tenant, scan, func(ev *event.Stored) error {
-		agg.add(ev, program)
+		if err := agg.add(ev, program); err != nil {
+			s.skipped(ev, err)
+		}
 		f.Done = ev.Position
 		seen++
 		return nil

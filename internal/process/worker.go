@@ -50,11 +50,14 @@ type Worker struct {
 	cfg       Config
 	partition int
 	refresh   chan struct{}
+	// What commits that the store refused have taught, kept over sessions; see suspect.
+	careful uint64            // up to this sequence each message is committed alone
+	poison  map[uint64]string // messages that the store refuses, and why
 }
 
 // NewWorker makes the owner of a partition; Run does the work.
 func NewWorker(partition int, cfg Config) *Worker {
-	return &Worker{cfg: cfg, partition: partition, refresh: make(chan struct{}, 1)}
+	return &Worker{cfg: cfg, partition: partition, refresh: make(chan struct{}, 1), poison: map[uint64]string{}}
 }
 
 // Refresh tells the worker that definitions may have changed.
@@ -102,7 +105,8 @@ type session struct {
 	defs       map[tenant.ID]*metric.Set
 	none       *metric.Set // of a tenant that is not known yet: its metrics are filled when it is
 	fills      map[metricKey]*store.Fill
-	shown      map[metricKey]bool // metrics whose last minutes live charts have
+	held       map[store.QuarantineKey]bool // what is in quarantine
+	shown      map[metricKey]bool           // metrics whose last minutes live charts have
 	batch      *batch
 	inflight   chan committed // nil when no commit is under way
 	lastCommit time.Time
@@ -119,6 +123,7 @@ type batch struct {
 }
 
 type committed struct {
+	from, to    uint64 // sequences
 	offset      store.Offset
 	err         error
 	transitions []alert.Transition
@@ -134,7 +139,7 @@ func (w *Worker) session(ctx context.Context) (err error) {
 		}
 	}()
 	s := &session{Worker: w, dedupe: NewWindow(w.cfg.DedupeWindow), rules: alert.NewEvaluator(alert.Config{}),
-		defs: map[tenant.ID]*metric.Set{}, none: metric.NewSet(nil), fills: map[metricKey]*store.Fill{}, shown: map[metricKey]bool{}}
+		defs: map[tenant.ID]*metric.Set{}, none: metric.NewSet(nil), fills: map[metricKey]*store.Fill{}, shown: map[metricKey]bool{}, held: map[store.QuarantineKey]bool{}}
 	s.bound = newBound(w.cfg.MaxSeries, w.cfg.Observer.Folded)
 	s.aggregate = newAggregator(s.bound)
 	s.newBatch()
@@ -146,8 +151,9 @@ func (w *Worker) session(ctx context.Context) (err error) {
 		return err
 	}
 	defer s.reader.Close()
-	defer s.settle() // a commit under way must not outlive the session that believes in it
-	return s.loop(ctx)
+	err = s.loop(ctx)
+	// A commit under way must not outlive the session that believes in it.
+	return errors.Join(err, s.settle())
 }
 
 func (s *session) metrics(t tenant.ID) *metric.Set {
@@ -184,6 +190,9 @@ func (s *session) restore(ctx context.Context) error {
 	}
 	for _, f := range state.Fills {
 		s.fills[metricKey{f.Tenant, f.Metric}] = &f
+	}
+	for _, k := range state.Quarantined {
+		s.held[k] = true
 	}
 	s.rules.Restore(state.States)
 	history, err := s.adopt(ctx)
@@ -349,7 +358,9 @@ func (s *session) replay(ctx context.Context, t tenant.ID, span time.Duration, w
 				programs = append(programs, p)
 			}
 		}
-		agg.add(ev, programs)
+		if err := agg.add(ev, programs); err != nil {
+			s.skipped(ev, err)
+		}
 		return nil
 	})
 	if err != nil {

@@ -409,6 +409,54 @@ func TestSeriesPastTheBoundAreFoldedAndNothingIsLost(t *testing.T) {
 	}
 }
 
+// refusing is a store that refuses the event with one id, as a real one may refuse what it cannot hold.
+type refusing struct {
+	process.Store
+	id string
+	mu sync.Mutex
+	q  []store.Quarantined
+}
+
+func (f *refusing) Commit(ctx context.Context, c *store.Commit) (store.Offset, error) {
+	for i := range c.Events {
+		if c.Events[i].ID == f.id {
+			return store.Offset{}, fmt.Errorf("%w: injected", store.ErrRefused)
+		}
+	}
+	offset, err := f.Store.Commit(ctx, c)
+	if err == nil {
+		f.mu.Lock()
+		f.q = append(f.q, c.Quarantine...)
+		f.mu.Unlock()
+	}
+	return offset, err
+}
+
+func TestAMessageThatTheStoreRefusesIsQuarantinedAndTheRestGoesOn(t *testing.T) {
+	r := newRig(t)
+	f := &refusing{Store: r.store, id: "25"}
+	last := uint64(0)
+	for i := range 6 {
+		last = r.send(i*10+1, i*10+10)
+	}
+	r.start(func(c *process.Config) { c.Store = f })
+	r.until("committed", func() bool { return r.offset() == last })
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.q) != 10 {
+		t.Fatalf("%d events are in quarantine, want the 10 of one message", len(f.q))
+	}
+	ids := r.stored()
+	for _, q := range f.q {
+		if q.Stage != "commit" || q.Event == nil || ids[q.Event.ID] != 0 {
+			t.Errorf("%+v", q)
+		}
+	}
+	if len(ids) != 50 {
+		t.Errorf("%d events are stored, want 50", len(ids))
+	}
+}
+
 func TestADamagedMessageIsPassedOverAndCounted(t *testing.T) {
 	r := newRig(t)
 	r.start(nil)

@@ -127,7 +127,7 @@ func (a *Agg) SetSketches(b []byte) error {
 		return nil
 	}
 	n, k := binary.Uvarint(b)
-	if k <= 0 || n > uint64(len(b)-k) {
+	if k <= 0 || n > uint64(len(b)-k) { //nolint:gosec // k is within len(b)
 		return ErrSketch
 	}
 	unique, err := decodeDistinct(b[k : k+int(n)]) //nolint:gosec // n is within len(b)

@@ -41,8 +41,8 @@ func TestDurationInJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(`{"window":"5m"}`), &v); err != nil || v.Window != Duration(5*time.Minute) {
 		t.Fatalf("%v, %v", v.Window, err)
 	}
-	if b, _ := json.Marshal(v); string(b) != `{"window":"5m"}` {
-		t.Errorf("written as %s", b)
+	if b, err := json.Marshal(v); err != nil || string(b) != `{"window":"5m"}` {
+		t.Errorf("written as %s, %v", b, err)
 	}
 	if err := json.Unmarshal([]byte(`{"window":"soon"}`), &v); err == nil || v.Window != Duration(5*time.Minute) {
 		t.Errorf("a bad duration: %v, %v", v.Window, err)

@@ -162,7 +162,7 @@ func decodeQuantiles(b []byte) (*Quantiles, error) {
 				return nil, ErrSketch
 			}
 			q.n += count
-			*bs = append(*bs, bucket{int32(index), count}) //nolint:gosec // index is within maxIndex
+			*bs = append(*bs, bucket{int32(index), count})
 		}
 	}
 	if r.bad || len(r.b) > 0 {

@@ -21,6 +21,8 @@ var (
 	ErrFenced = errors.New("fenced: the partition's offset was moved by another worker")
 	// ErrConflict: the catalog's resource is not at the revision the caller named.
 	ErrConflict = errors.New("conflict")
+	// ErrRefused: what was to be stored cannot be, and trying again will not help. Nothing was written.
+	ErrRefused = errors.New("refused by the store")
 	// ErrClosed: the store was closed.
 	ErrClosed = errors.New("store is closed")
 )
@@ -47,6 +49,36 @@ type Commit struct {
 	Fills       []Fill             // replaced by (Tenant, Metric)
 	States      []alert.State      // replaced by (Tenant, RuleID, Group); PhaseOK removes
 	Transitions []alert.Transition // added; one whose ID is there already is ignored
+	Quarantine  []Quarantined      // added; one whose Tenant and ID are there already is replaced
+	Released    []QuarantineKey    // removed from quarantine, because their events are among Events
+}
+
+// QuarantineKey names an entry of the quarantine.
+type QuarantineKey struct {
+	Tenant tenant.ID
+	ID     string
+}
+
+// Quarantined is an event, or a whole log message, that a stage could not process. It is kept until it was processed after
+// all or somebody drops it, so that acknowledged = stored + quarantined + dropped.
+type Quarantined struct {
+	QuarantineKey
+	Partition int
+	Position  event.Position
+	Stage     string // "decode", "aggregate" or "commit"
+	Reason    string
+	// Event is what could not be processed, nil when the message could not even be decoded: then Raw is the message.
+	Event    *event.Event
+	Raw      []byte
+	At       time.Time
+	Attempts int
+}
+
+// QuarantineQuery asks for quarantined events, by ID.
+type QuarantineQuery struct {
+	IDs   []string // none: all
+	After string
+	Limit int // 0: no bound
 }
 
 // Fill is how far a metric's rollups have been computed from stored events: all with Position <= Upto were stored before the
@@ -66,6 +98,8 @@ type PartitionState struct {
 	Offset Offset
 	Fills  []Fill
 	States []alert.State
+	// Quarantined are the entries of the partition's quarantine.
+	Quarantined []QuarantineKey
 }
 
 // EventFilter selects events of one tenant. Empty fields do not restrict.

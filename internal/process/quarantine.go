@@ -1,0 +1,82 @@
+package process
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/pulsestream/pulsestream/internal/bus"
+	"github.com/pulsestream/pulsestream/internal/event"
+	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/tenant"
+)
+
+// An event that a stage cannot process is put into quarantine, in the transaction that moves the offset past it: nothing of it is
+// counted, nothing behind it waits, and it is not lost. When it comes again (somebody has it retried, or the sender
+// sends it again) and can be processed, it is stored and released in one transaction.
+
+func quarantineKey(t tenant.ID, key event.Key) store.QuarantineKey {
+	return store.QuarantineKey{Tenant: t, ID: hex.EncodeToString(key[:])}
+}
+
+// quarantine takes an event out of the stream.
+func (s *session) quarantine(ev *event.Stored, key event.Key, stage, reason string) {
+	if ev.Identified {
+		s.dedupe.Remove(key) // or a retry would be taken for a repetition
+	}
+	k := quarantineKey(ev.Tenant, key)
+	s.put(store.Quarantined{QuarantineKey: k, Partition: s.partition, Position: ev.Position, Stage: stage, Reason: reason, Event: &ev.Event, At: s.cfg.Now().UTC()})
+}
+
+// quarantineMessage takes a whole message out of the stream: what it holds is not known, nor whose it is.
+func (s *session) quarantineMessage(m bus.Message) {
+	s.put(store.Quarantined{
+		QuarantineKey: store.QuarantineKey{ID: "message-" + s.batch.commit.To.Incarnation + "-" + strconv.FormatUint(m.Seq, 10)},
+		Partition:     s.partition, Position: event.Position{Seq: m.Seq}, Stage: "decode", Reason: m.Err.Error(), Raw: m.Payload, At: s.cfg.Now().UTC(),
+	})
+}
+
+func (s *session) put(q store.Quarantined) {
+	s.batch.commit.Quarantine = append(s.batch.commit.Quarantine, q)
+	s.held[q.QuarantineKey] = true
+	s.cfg.Observer.Failed(s.partition, q.Stage)
+	s.cfg.Log.Error("an event could not be processed and is in quarantine: see /v1/quarantine", "tenant.id", string(q.Tenant), "event.id", q.ID,
+		"pulsestream.partition", s.partition, "pulsestream.sequence", q.Position.Seq, "pulsestream.stage", q.Stage, "error.message", q.Reason)
+}
+
+// skipped notes a stored event that a metric cannot be computed from.
+func (s *session) skipped(ev *event.Stored, err error) {
+	s.cfg.Observer.Failed(s.partition, "fill")
+	s.cfg.Log.Error("a stored event is left out of a metric", "tenant.id", string(ev.Tenant), "pulsestream.sequence", ev.Seq, "error.message", err.Error())
+}
+
+// store commits, and turns a panic into a refusal: the worker must survive whatever an event makes the store do.
+func (s *session) store(ctx context.Context, c *store.Commit) (offset store.Offset, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: panic: %v", store.ErrRefused, p)
+		}
+	}()
+	if err := provokeCommit(c.Events); err != nil {
+		return offset, fmt.Errorf("%w: %w", store.ErrRefused, err)
+	}
+	return s.cfg.Store.Commit(ctx, c)
+}
+
+// suspect learns from a commit that the store has refused. First the messages of the batch are tried one by one; one that is refused
+// alone is put into quarantine with all its events. An error that is not a refusal (a full disk, say) teaches nothing: the
+// store is sick, not the data, and the same is tried until it is well.
+func (w *Worker) suspect(c committed) {
+	switch {
+	case !errors.Is(c.err, store.ErrRefused):
+	case c.to == c.from+1:
+		w.poison[c.to] = c.err.Error()
+	case c.to > c.from:
+		w.careful = max(w.careful, c.to)
+	}
+}
+
+// alone says whether the message in hand must be committed before the next one is taken.
+func (s *session) alone() bool { return s.seq > s.offset.Seq && s.seq <= s.careful }
