@@ -77,6 +77,8 @@ type Transition struct {
 	RuleName    string            `json:"rule_name"`
 	Metric      string            `json:"metric"`
 	Labels      map[string]string `json:"labels"`
+	Group       string            `json:"group,omitempty"` // and GroupLabels: those of the State, so that it can be made again
+	GroupLabels map[string]string `json:"group_labels,omitempty"`
 	Kind        Phase             `json:"kind"` // firing, or ok for resolved
 	At          time.Time         `json:"at"`
 	StartedAt   time.Time         `json:"started_at"`

@@ -140,7 +140,7 @@ func (l look) fire(s State) (State, *Transition) {
 	pending := s.Since
 	t := &Transition{
 		Tenant: r.Tenant, Incident: incidentID(r.Tenant, r.ID, s.Group, pending), RuleID: r.ID, Rule: r.Slug, RuleName: r.title(),
-		Metric: r.Metric, Labels: merged(r.Labels, s.Labels), Kind: PhaseFiring, At: l.now, StartedAt: l.now, PendingAt: pending,
+		Metric: r.Metric, Labels: merged(r.Labels, s.Labels), Group: s.Group, GroupLabels: s.Labels, Kind: PhaseFiring, At: l.now, StartedAt: l.now, PendingAt: pending,
 		Value: l.value, Worst: l.value, Threshold: r.Condition.Value, Severity: r.Severity, Summary: r.Summary, Channels: r.Channels,
 	}
 	t.ID = t.Incident + "-firing"
@@ -191,6 +191,12 @@ func (s State) closing(now time.Time) *Transition {
 func incidentID(t tenant.ID, rule int64, group string, pending time.Time) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d\x00%s\x00%d", t, rule, group, pending.UnixMilli()))
 	return "inc_" + strings.ToLower(base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:10]))
+}
+
+// State is the state of the rule and group that a firing transition left behind: what a store that has lost it is given back.
+func (t *Transition) State() State {
+	opened := *t
+	return State{Tenant: t.Tenant, RuleID: t.RuleID, Group: t.Group, Labels: t.GroupLabels, Phase: PhaseFiring, Since: t.At, Incident: t.Incident, Value: t.Value, Opened: &opened}
 }
 
 // GroupKey is the text that names a group by its values: a JSON array, so that no two groups share one and every store can

@@ -98,6 +98,7 @@ func (a *api) routes() {
 	a.ruleRoutes()
 	a.incidentRoutes()
 	a.channelRoutes()
+	a.quarantineRoutes()
 	a.overviewRoutes()
 	a.liveRoutes()
 	a.operationRoutes()

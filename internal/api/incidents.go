@@ -89,6 +89,7 @@ func delivery(j *store.Job) Moment {
 	return m
 }
 
+// IncidentPath is the path of an incident.
 type IncidentPath struct {
 	ID string `path:"id" maxLength:"128"`
 }

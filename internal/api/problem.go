@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -58,6 +59,10 @@ func (a *api) problem(err error) *web.Problem {
 		for _, f := range config {
 			p.Errors = append(p.Errors, web.FieldError{Location: "body.config." + f.Field, Message: f.Message})
 		}
+		return p
+	case errors.Is(err, store.ErrUnavailable):
+		p := web.NewProblem(http.StatusServiceUnavailable, "The store of events is being opened again or rebuilt; events are taken as before. Ask again in a moment.")
+		p.RetryAfter = time.Second
 		return p
 	case errors.Is(err, context.Canceled):
 		return web.NewProblem(499, "") // the client has gone; nobody reads this

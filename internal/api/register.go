@@ -116,19 +116,21 @@ type SlugPath struct {
 
 // Conditional is the part of a request that says under which circumstances it may change anything.
 type Conditional struct {
-	IfMatch     string `header:"If-Match" doc:"Change it only if this is its ETag."`
+	IfMatch     string `header:"If-Match" doc:"Change it only if this is its ETag; * only if it exists."`
 	IfNoneMatch string `header:"If-None-Match" doc:"* creates it only if there is none yet."`
 }
 
 var errPrecondition = errors.New("precondition failed")
 
-// condition reads it. Exists are the revisions that If-Match: * stands for.
+// condition reads it.
 func (c Conditional) condition() (catalog.Condition, error) {
 	switch {
 	case c.IfNoneMatch == "*":
 		return catalog.IfMissing, nil
-	case c.IfMatch == "" || c.IfMatch == "*":
+	case c.IfMatch == "":
 		return catalog.Always, nil
+	case c.IfMatch == "*":
+		return catalog.IfPresent, nil
 	}
 	n, err := strconv.ParseInt(strings.Trim(strings.TrimPrefix(c.IfMatch, "W/"), `"`), 10, 64)
 	if err != nil || n <= 0 {

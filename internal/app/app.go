@@ -34,7 +34,6 @@ import (
 	"github.com/pulsestream/pulsestream/internal/query"
 	"github.com/pulsestream/pulsestream/internal/source"
 	"github.com/pulsestream/pulsestream/internal/store"
-	"github.com/pulsestream/pulsestream/internal/store/duckdb"
 	"github.com/pulsestream/pulsestream/internal/store/sqlite"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 	"github.com/pulsestream/pulsestream/internal/ui"
@@ -108,7 +107,7 @@ func New(ctx context.Context, cfg config.Serve, secrets config.Secrets, opts Opt
 	if err := a.bootstrap(ctx, things, secrets); err != nil {
 		return a, err
 	}
-	events, err := duckdb.Open(ctx, duckdb.Config{Path: cfg.EventsPath(), Log: opts.Log})
+	events, err := a.openEvents(ctx, things)
 	if err != nil {
 		return a, fmt.Errorf("open the store of events: %w", err)
 	}
@@ -127,7 +126,7 @@ func New(ctx context.Context, cfg config.Serve, secrets config.Secrets, opts Opt
 	guard := egress.New(allow)
 	channels := notify.Registry{"webhook": webhook.New(webhook.Config{Guard: guard}), "email": email.New(email.Config{Guard: guard})}
 	a.notifier = notify.New(notify.Config{}, notify.Deps{Transitions: events, Queue: things.Queue(), Channels: notify.CatalogChannels(things),
-		Types: channels, Log: opts.Log, IncidentURL: a.incidentURL, Now: opts.Now})
+		Types: channels, Keep: keep(things), Log: opts.Log, IncidentURL: a.incidentURL, Now: opts.Now})
 	seen.notifications(a.notifier.Stats)
 	a.hub = live.New(live.Config{
 		Log: opts.Log, Now: opts.Now, Store: events, Query: engine, Span: liveSpan, Partitions: log.Partitions(), Wake: a.notifier.Wake,
@@ -153,7 +152,7 @@ func New(ctx context.Context, cfg config.Serve, secrets config.Secrets, opts Opt
 		return a, err
 	}
 	a.onStop("catalog changes", func(context.Context) error { unsubscribe(); return nil })
-	committer := ingest.NewCommitter(log, bus.MaxPayload, opts.Now)
+	committer := ingest.NewCommitter(log, bus.MaxPayload, opts.Now) //nolint:contextcheck // its work outlives the start
 	a.onStop("ingest", func(context.Context) error { committer.Stop(); return nil })
 	door := ingest.NewDoor(ingest.DoorConfig{Committer: committer, Rate: limit.NewRate(cfg.RateLimit), Ready: log.Healthy, Now: opts.Now, Log: opts.Log})
 	handler := api.Handler(api.Deps{
@@ -194,7 +193,7 @@ func (a *App) lockData() error {
 	if err != nil {
 		return fmt.Errorf("lock the data directory: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { //nolint:gosec // a file descriptor is small
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
 		return fmt.Errorf("the data directory %s is used by another process: stop it, or choose another with --data-dir", a.cfg.DataDir)
 	}

@@ -51,7 +51,13 @@ func (i *instance) stop() {
 	}
 }
 
-func (i *instance) do(method, path, key, body string) (*http.Response, []byte) {
+// answer is a response that has been read.
+type answer struct {
+	StatusCode int
+	Header     http.Header
+}
+
+func (i *instance) do(method, path, key, body string) (answer, []byte) {
 	i.t.Helper()
 	req, err := http.NewRequestWithContext(i.t.Context(), method, "http://"+i.Addr()+path, strings.NewReader(body))
 	if err != nil {
@@ -63,7 +69,7 @@ func (i *instance) do(method, path, key, body string) (*http.Response, []byte) {
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := (&http.Client{Timeout: 10 * time.Second}).Do(req)
 	if err != nil {
 		i.t.Fatal(err)
 	}
@@ -72,7 +78,7 @@ func (i *instance) do(method, path, key, body string) (*http.Response, []byte) {
 	if err != nil {
 		i.t.Fatal(err)
 	}
-	return resp, b
+	return answer{resp.StatusCode, resp.Header}, b
 }
 
 const givenKey = "a-key-that-an-operator-has-chosen-01"

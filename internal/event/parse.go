@@ -54,24 +54,31 @@ type Parser struct {
 // Parse reads one JSON object. Strict demands what CloudEvents' JSON format demands (specversion, id and source). The
 // event's byte slices are views of raw or fresh; Time is zero when the sender gave none.
 func (p *Parser) Parse(raw []byte, strict bool) (Event, *Problem) {
-	var ev Event
-	if len(raw) > MaxBytes {
-		return ev, problem(CodeTooLarge, "an event has at most "+strconv.Itoa(MaxBytes)+" bytes, this one has "+strconv.Itoa(len(raw)))
+	if len(raw) > MaxBytes { // before anything is read of it
+		return p.Scanned(raw, 0, strict)
 	}
 	end, err := p.scan.Value(raw, 0)
 	if err != nil {
-		return ev, problem(CodeMalformed, err.Error())
+		return Event{}, problem(CodeMalformed, err.Error())
 	}
 	if rest := Space(raw, end); rest != len(raw) {
-		return ev, problem(CodeMalformed, (&SyntaxError{Offset: rest, Reason: "text behind the event"}).Error())
+		return Event{}, problem(CodeMalformed, (&SyntaxError{Offset: rest, Reason: "text behind the event"}).Error())
+	}
+	return p.Scanned(raw, p.scan.Depth, strict)
+}
+
+// Scanned is Parse for a value that a Scanner has accepted, with the depth that it found.
+func (p *Parser) Scanned(raw []byte, depth int, strict bool) (Event, *Problem) {
+	if len(raw) > MaxBytes {
+		return Event{}, problem(CodeTooLarge, "an event has at most "+strconv.Itoa(MaxBytes)+" bytes, this one has "+strconv.Itoa(len(raw)))
 	}
 	// The event itself is one level; its data may have MaxDepth.
-	if p.scan.Depth > MaxDepth+1 {
-		return ev, problem(CodeTooDeep, "data is nested "+strconv.Itoa(p.scan.Depth-1)+" levels deep, at most "+strconv.Itoa(MaxDepth)+" are taken")
+	if depth > MaxDepth+1 {
+		return Event{}, problem(CodeTooDeep, "data is nested "+strconv.Itoa(depth-1)+" levels deep, at most "+strconv.Itoa(MaxDepth)+" are taken")
 	}
 	i := Space(raw, 0)
 	if raw[i] != '{' {
-		return ev, problem(CodeNotAnObject, "an event is a JSON object")
+		return Event{}, problem(CodeNotAnObject, "an event is a JSON object")
 	}
 	return p.members(raw, i+1, strict)
 }

@@ -49,6 +49,8 @@ type Deps struct {
 	Channels    Channels
 	Types       Registry
 	Log         *slog.Logger
+	// Keep, which may be nil, is given every transition before it is read past, at least once: a copy outlives the store of events.
+	Keep func(ctx context.Context, page []store.NumberedTransition) error
 	// IncidentURL gives the address of an incident's page.
 	IncidentURL func(alert.Transition) string
 	// Now is the clock; time.Now when nil.
@@ -70,6 +72,7 @@ type Notifier struct {
 	types       Registry
 	log         *slog.Logger
 	incidentURL func(alert.Transition) string
+	keep        func(context.Context, []store.NumberedTransition) error
 	now         func() time.Time
 
 	wake    chan struct{}
@@ -92,7 +95,7 @@ type Notifier struct {
 func New(cfg Config, d Deps) *Notifier {
 	cfg = cfg.withDefaults()
 	n := &Notifier{
-		cfg: cfg, transitions: d.Transitions, queue: d.Queue, channels: d.Channels, types: d.Types, log: d.Log, incidentURL: d.IncidentURL,
+		cfg: cfg, transitions: d.Transitions, queue: d.Queue, channels: d.Channels, types: d.Types, log: d.Log, incidentURL: d.IncidentURL, keep: d.Keep,
 		now: d.Now, wake: make(chan struct{}, 1), lanes: newLanes(cfg), loopDone: make(chan struct{}),
 	}
 	if n.now == nil {

@@ -136,6 +136,11 @@ func (n *Notifier) pump(ctx context.Context, res *Result) error {
 			}
 			jobs = append(jobs, routed...)
 		}
+		if n.keep != nil {
+			if err := n.keep(ctx, page); err != nil {
+				return fmt.Errorf("keep %d transitions: %w", len(page), err)
+			}
+		}
 		position = page[len(page)-1].Number
 		if err := n.queue.Enqueue(ctx, tail, position, jobs); err != nil {
 			return fmt.Errorf("enqueue %d notifications: %w", len(jobs), err)

@@ -13,14 +13,15 @@ type Kind string
 
 // The kinds of resources.
 const (
-	KindTenant  Kind = "tenant"
-	KindKey     Kind = "key"
-	KindSource  Kind = "source"
-	KindMetric  Kind = "metric"
-	KindRule    Kind = "rule"
-	KindChannel Kind = "channel"
-	KindNote    Kind = "note"   // acknowledgements and comments of incidents
-	KindCursor  Kind = "cursor" // how far a tail (the notifier's) has read
+	KindTenant     Kind = "tenant"
+	KindKey        Kind = "key"
+	KindSource     Kind = "source"
+	KindMetric     Kind = "metric"
+	KindRule       Kind = "rule"
+	KindChannel    Kind = "channel"
+	KindNote       Kind = "note"       // acknowledgements and comments of incidents
+	KindTransition Kind = "transition" // a copy of every incident transition: the log could not give them back
+	KindCursor     Kind = "cursor"     // how far a tail (the notifier's) has read
 )
 
 // Resource is one thing people configure. Body is its JSON, whose shape is its noun's affair.

@@ -23,6 +23,12 @@ var (
 	ErrConflict = errors.New("conflict")
 	// ErrRefused: what was to be stored cannot be, and trying again will not help. Nothing was written.
 	ErrRefused = errors.New("refused by the store")
+	// ErrDamaged: what is on disk is not what was written. Set it aside and rebuild it from the log.
+	ErrDamaged = errors.New("the store of events is damaged")
+	// ErrBroken: the store cannot go on after a fault of the disk, but what is on disk may be sound. Open it again.
+	ErrBroken = errors.New("the store of events must be opened again")
+	// ErrUnavailable: the store is being opened again or set aside; ask again in a moment.
+	ErrUnavailable = errors.New("the store of events is not available at this moment")
 	// ErrClosed: the store was closed.
 	ErrClosed = errors.New("store is closed")
 )
@@ -192,6 +198,8 @@ type Events interface {
 	// Transitions gives those committed after the one with the running number after, of all tenants, oldest first, at most limit,
 	// each with its own running number: what the notifier tails.
 	Transitions(ctx context.Context, after uint64, limit int) ([]NumberedTransition, error)
+	// Quarantined returns quarantined events, by ID.
+	Quarantined(ctx context.Context, t tenant.ID, q QuarantineQuery) ([]Quarantined, error)
 	// Close waits for what is under way and leaves the store ready to be opened fast.
 	Close() error
 }

@@ -3,8 +3,6 @@
 package jsonevents
 
 import (
-	"fmt"
-
 	"github.com/pulsestream/pulsestream/internal/event"
 )
 
@@ -21,37 +19,74 @@ const (
 // Parse reads a whole body. It returns an *event.SyntaxError when the body is not JSON of the form at all; before it does,
 // nothing is given to the sink. Strict demands of each event what CloudEvents demands.
 func Parse(body []byte, form Form, strict bool, sink event.Sink) error {
-	var scan event.Scanner
-	end, err := scan.Value(body, 0)
+	values, array, err := split(body)
 	if err != nil {
 		return err
 	}
-	if rest := event.Space(body, end); rest != len(body) {
-		return &event.SyntaxError{Offset: rest, Reason: "text behind the end"}
+	single := len(values) == 1 && !array && body[values[0].start] == '{'
+	if array && form == One || !array && (form == Array || !single) {
+		return &event.SyntaxError{Offset: event.Space(body, 0), Reason: "expected " + wants(form)}
+	}
+	var parser event.Parser
+	for _, v := range values {
+		ev, problem := parser.Scanned(body[v.start:v.end], v.depth, strict)
+		if problem != nil {
+			err = sink.Reject(problem)
+		} else {
+			err = sink.Event(ev)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// value is where a JSON value stands, and how deep it is nested.
+type value struct{ start, end, depth int }
+
+// split finds the elements of an array, or the one value that is none, checking all of the body.
+func split(body []byte) (values []value, array bool, err error) {
+	var scan event.Scanner
+	next := func(i int) (int, error) {
+		i = event.Space(body, i)
+		end, err := scan.Value(body, i)
+		values = append(values, value{i, end, scan.Depth})
+		return end, err
 	}
 	i := event.Space(body, 0)
-	var parser event.Parser
-	switch {
-	case body[i] == '{' && form != Array:
-		return one(&parser, body[i:end], strict, sink)
-	case body[i] != '[' || form == One:
-		return &event.SyntaxError{Offset: i, Reason: fmt.Sprintf("expected %s", wants(form))}
+	if array = i < len(body) && body[i] == '['; !array {
+		if i, err = next(i); err != nil {
+			return nil, false, err
+		}
+		return values, false, finish(body, i)
 	}
-	for i++; ; {
-		if i = event.Space(body, i); body[i] == ']' {
-			return nil
-		}
-		if body[i] == ',' {
-			i = event.Space(body, i+1)
-		}
-		if end, err = scan.Value(body, i); err != nil { // not reached: the whole was scanned
-			return err
-		}
-		if err := one(&parser, body[i:end], strict, sink); err != nil {
-			return err
-		}
-		i = end
+	if i = event.Space(body, i+1); i < len(body) && body[i] == ']' {
+		return nil, true, finish(body, i+1)
 	}
+	for {
+		if i, err = next(i); err != nil {
+			return nil, true, err
+		}
+		i = event.Space(body, i)
+		switch {
+		case len(values) > event.MaxPerRequest: // the sink will refuse them; the rest need not be known
+			return values, true, nil
+		case i < len(body) && body[i] == ',':
+			i++
+		case i < len(body) && body[i] == ']':
+			return values, true, finish(body, i+1)
+		default:
+			return nil, true, &event.SyntaxError{Offset: i, Reason: "expected a comma or the end of the array"}
+		}
+	}
+}
+
+func finish(body []byte, i int) error {
+	if i = event.Space(body, i); i != len(body) {
+		return &event.SyntaxError{Offset: i, Reason: "text behind the end"}
+	}
+	return nil
 }
 
 func wants(f Form) string {
@@ -63,12 +98,4 @@ func wants(f Form) string {
 	case OneOrArray:
 	}
 	return "a JSON object or an array of objects"
-}
-
-func one(parser *event.Parser, raw []byte, strict bool, sink event.Sink) error {
-	ev, problem := parser.Parse(raw, strict)
-	if problem != nil {
-		return sink.Reject(problem)
-	}
-	return sink.Event(ev)
 }

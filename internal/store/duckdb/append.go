@@ -6,6 +6,8 @@ import (
 	"unsafe"
 
 	"github.com/duckdb/duckdb-go/v2/mapping"
+
+	"github.com/pulsestream/pulsestream/internal/store"
 )
 
 // maxInline is how many bytes of a string DuckDB keeps in place.
@@ -174,6 +176,6 @@ func (f *filling) lists(col, n int, list func(row int) []string) {
 
 func (f *filling) fail(col int, s string) {
 	if f.err == nil {
-		f.err = fmt.Errorf("column %d: %.100q is not UTF-8", col, s)
+		f.err = fmt.Errorf("column %d: %.100q is not UTF-8: %w", col, s, store.ErrRefused)
 	}
 }

@@ -105,13 +105,9 @@ func BenchmarkCommit(b *testing.B) {
 	}
 }
 
-// BenchmarkRead fills a store with 5 M events first, which takes half a minute, and keeps it in a folder named by
-// PULSESTREAM_BENCH_DIR if that is set.
+// BenchmarkRead fills a store with 5 M events first, which takes half a minute.
 func BenchmarkRead(b *testing.B) {
-	dir := os.Getenv("PULSESTREAM_BENCH_DIR")
-	if dir == "" {
-		dir = b.TempDir()
-	}
+	dir := benchDir(b)
 	s := open(b, dir)
 	defer s.Close() //nolint:errcheck // a benchmark's
 	fill(b, s)
@@ -136,6 +132,7 @@ func BenchmarkRead(b *testing.B) {
 		}
 		return e
 	}()
+	at := func(c store.Cursor) event.Stored { return page(store.Page{After: &c})(b)[0] }
 	middle := store.Cursor{Time: oldest.Time.Add(newest[0].Time.Sub(oldest.Time) / 2)}
 	for name, p := range map[string]store.Page{
 		"first": {}, "second": {After: &store.Cursor{Time: newest[99].Time, Position: newest[99].Position}}, "middle": {After: &middle},
@@ -149,7 +146,7 @@ func BenchmarkRead(b *testing.B) {
 			}
 		})
 	}
-	for name, e := range map[string]event.Stored{"newest": newest[0], "oldest": oldest} {
+	for name, e := range map[string]event.Stored{"newest": newest[0], "middle": at(middle), "oldest": oldest} {
 		b.Run("event/"+name, func(b *testing.B) {
 			defer cpu(b)()
 			for b.Loop() {
@@ -167,22 +164,22 @@ func BenchmarkRead(b *testing.B) {
 	})
 	for _, without := range []bool{false, true} {
 		b.Run(fmt.Sprintf("scan/all_without_data_%v", without), func(b *testing.B) {
+			defer cpu(b)()
 			for b.Loop() {
 				n := 0
-				if err := s.Scan(b.Context(), "default", store.Scan{WithoutData: without}, func(*event.Stored) error { n++; return nil }); err != nil {
-					b.Fatal(err)
+				if err := s.Scan(b.Context(), "default", store.Scan{WithoutData: without}, func(*event.Stored) error { n++; return nil }); err != nil || n < 4_000_000 {
+					b.Fatal(n, err)
 				}
-				b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(n), "ns/event")
 			}
 		})
 	}
 	b.Run("identities/all", func(b *testing.B) {
+		defer cpu(b)()
 		for b.Loop() {
 			n := 0
-			if err := s.Identities(b.Context(), 0, time.Time{}, func(store.Identity) error { n++; return nil }); err != nil {
-				b.Fatal(err)
+			if err := s.Identities(b.Context(), 0, time.Time{}, func(store.Identity) error { n++; return nil }); err != nil || n < 5_000_000 {
+				b.Fatal(n, err)
 			}
-			b.ReportMetric(float64(b.Elapsed())/float64(b.N)/float64(n), "ns/event")
 		}
 	})
 }
@@ -204,57 +201,75 @@ func fill(b *testing.B, s *duckdb.Store) {
 	b.Logf("5 M events took %v", time.Since(begin))
 }
 
-// BenchmarkRollups reads a day of one metric with 100 series, of 20 such metrics: as they were committed, each minute's twice,
-// and compacted.
+// BenchmarkRollups reads a day of one metric with 100 series, of 20 such metrics: as they were committed, each minute's in
+// two parts, and compacted.
 func BenchmarkRollups(b *testing.B) {
-	s := open(b, b.TempDir())
-	defer s.Close() //nolint:errcheck // a benchmark's
 	begin := time.Date(2026, 3, 14, 0, 0, 0, 0, time.UTC)
-	l := newLoad()
-	for minute := range 1440 {
-		for half := range 2 {
-			c := l.commit(0, 0)
-			at := begin.Add(time.Duration(minute)*time.Minute + time.Duration(half)*30*time.Second)
-			for metric := range int64(20) {
-				for n := range 100 {
-					var a series.Agg
-					a.Add(series.Observation{At: at, Value: float64(n), Numeric: true, Distinct: uint64(n) * 0x9e3779b97f4a7c15, HasDistinct: true}) //nolint:gosec // small
-					c.Rollups = append(c.Rollups, series.Rollup{
-						Tenant: "default", Metric: metric, Labels: series.Labels{"country-" + strconv.Itoa(n%10), "status-" + strconv.Itoa(n/10)}, Step: time.Minute,
-						Start: series.Align(at, time.Minute), Agg: a,
-					})
+	for _, compacted := range []bool{false, true} {
+		dir := filepath.Join(benchDir(b), fmt.Sprintf("rollups_compacted_%v", compacted))
+		fillRollups(b, dir, begin, compacted)
+		s := open(b, dir)
+		read := func(name string, q store.RollupQuery, want int) {
+			q.Metric, q.Step, q.From, q.To = 7, time.Minute, begin, begin.Add(24*time.Hour)
+			b.Run(fmt.Sprintf("compacted_%v/%s_scalars_%v", compacted, name, q.Scalars), func(b *testing.B) {
+				defer cpu(b)()
+				for b.Loop() {
+					n := 0
+					if err := s.Rollups(b.Context(), "default", q, func(*series.Rollup) error { n++; return nil }); err != nil || n != want {
+						b.Fatal(n, err)
+					}
 				}
-			}
-			l.commits(b, s, c)
+			})
 		}
-	}
-	q := store.RollupQuery{Metric: 7, Step: time.Minute, From: begin, To: begin.Add(24 * time.Hour)}
-	read := func(b *testing.B, q store.RollupQuery, want int) {
-		defer cpu(b)()
-		for b.Loop() {
-			n := 0
-			if err := s.Rollups(b.Context(), "default", q, func(*series.Rollup) error { n++; return nil }); err != nil || n != want {
-				b.Fatal(n, err)
-			}
-		}
-	}
-	all := func(b *testing.B) {
 		for _, scalars := range []bool{true, false} {
-			q.Scalars = scalars
-			q.GroupBy, q.Bucket = []int{0, 1}, 0
-			b.Run(fmt.Sprintf("all_series_scalars_%v", scalars), func(b *testing.B) { read(b, q, 144_000) })
-			q.GroupBy = nil
-			b.Run(fmt.Sprintf("merged_scalars_%v", scalars), func(b *testing.B) { read(b, q, 1440) })
-			q.GroupBy, q.Bucket = []int{0}, 10*time.Minute
-			b.Run(fmt.Sprintf("by_country_10m_scalars_%v", scalars), func(b *testing.B) { read(b, q, 1440) })
+			read("all_series", store.RollupQuery{GroupBy: []int{0, 1}, Scalars: scalars}, 144_000)
+			read("merged", store.RollupQuery{Scalars: scalars}, 1440)
+			read("by_country_10m", store.RollupQuery{GroupBy: []int{0}, Bucket: 10 * time.Minute, Scalars: scalars}, 1440)
+		}
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
 		}
 	}
-	b.Run("committed", all)
-	start := time.Now()
-	n, err := s.Compact(b.Context())
-	if err != nil {
+}
+
+// fillRollups makes a store of 2.9 M series and minutes, in two parts each, and leaves it checkpointed.
+func fillRollups(b *testing.B, dir string, begin time.Time, compact bool) {
+	b.Helper()
+	if _, err := os.Stat(dir); err == nil {
+		return
+	}
+	s := open(b, dir)
+	l := newLoad()
+	for part := range 2 * 1440 {
+		c := l.commit(0, 0)
+		at := begin.Add(time.Duration(part) * 30 * time.Second)
+		for n := range 20 * 100 {
+			var a series.Agg
+			a.Add(series.Observation{At: at, Value: float64(n), Numeric: true, Distinct: uint64(n) * 0x9e3779b97f4a7c15, HasDistinct: true}) //nolint:gosec // small
+			c.Rollups = append(c.Rollups, series.Rollup{
+				Tenant: "default", Metric: int64(n / 100), Labels: series.Labels{"country-" + strconv.Itoa(n%10), "status-" + strconv.Itoa(n/10%10)}, Step: time.Minute,
+				Start: series.Align(at, time.Minute), Agg: a,
+			})
+		}
+		l.commits(b, s, c)
+	}
+	if compact {
+		start := time.Now()
+		n, err := s.Compact(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Logf("compaction merged %d rows away in %v", n, time.Since(start))
+	}
+	if err := s.Close(); err != nil {
 		b.Fatal(err)
 	}
-	b.Logf("compaction merged %d rows away in %v", n, time.Since(start))
-	b.Run("compacted", all)
+}
+
+// benchDir is where stores are kept: a folder named by PULSESTREAM_BENCH_DIR, for the next time, or one that goes with the benchmark.
+func benchDir(b *testing.B) string {
+	if dir := os.Getenv("PULSESTREAM_BENCH_DIR"); dir != "" {
+		return dir
+	}
+	return b.TempDir()
 }

@@ -77,12 +77,12 @@ func (c *conn) moveOffset(ctx context.Context, partition int, from, to store.Off
 	if found {
 		sql = `UPDATE offsets SET incarnation = $2, seq = $3, revision = $4 WHERE "partition" = $1`
 	}
-	_, err = c.exec(sql, partition, to.Incarnation, to.Seq, to.Revision)
+	_, err = c.exec(sql, int32(partition), to.Incarnation, to.Seq, to.Revision)
 	return err
 }
 
 func (c *conn) offset(ctx context.Context, partition int) (o store.Offset, found bool, err error) {
-	r, err := c.query(ctx, `SELECT incarnation, seq, revision FROM offsets WHERE "partition" = $1`, partition)
+	r, err := c.query(ctx, `SELECT incarnation, seq, revision FROM offsets WHERE "partition" = $1`, int32(partition))
 	if err != nil {
 		return o, false, err
 	}
@@ -115,6 +115,9 @@ func (c *conn) commit(ctx context.Context, m *store.Commit, gen int64) error {
 	if err := c.replaceStates(m.Partition, m.States, gen); err != nil {
 		return err
 	}
+	if err := c.replaceQuarantine(ctx, m); err != nil {
+		return err
+	}
 	return c.addTransitions(ctx, m.Transitions)
 }
 
@@ -125,19 +128,20 @@ func (c *conn) appendEvents(events []event.Stored) error {
 	return c.appendRows("events", len(events), func(f *filling, from, to int) {
 		for i := range events[from:to] {
 			ev := &events[from+i]
-			f.string(0, i, string(ev.Tenant))
-			f.int32(1, i, int32(ev.Partition))
-			f.uint64(2, i, ev.Seq)
-			f.uint32(3, i, ev.Index)
-			f.string(4, i, ev.ID)
-			f.string(5, i, ev.Source)
-			f.string(6, i, ev.Type)
-			f.string(7, i, ev.Subject)
-			f.int64(8, i, ev.Time.UnixNano())
-			f.int64(9, i, ev.Received.UnixNano())
-			f.bool(10, i, ev.Identified)
-			f.optional(11, i, ev.Data)
-			f.optional(12, i, ev.Extensions)
+			f.uint32(0, i, finder(ev.Source, ev.ID))
+			f.string(1, i, string(ev.Tenant))
+			f.int32(2, i, int32(ev.Partition))
+			f.uint64(3, i, ev.Seq)
+			f.uint32(4, i, ev.Index)
+			f.string(5, i, ev.ID)
+			f.string(6, i, ev.Source)
+			f.string(7, i, ev.Type)
+			f.string(8, i, ev.Subject)
+			f.int64(9, i, ev.Time.UnixNano())
+			f.int64(10, i, ev.Received.UnixNano())
+			f.bool(11, i, ev.Identified)
+			f.optional(12, i, ev.Data)
+			f.optional(13, i, ev.Extensions)
 		}
 	})
 }

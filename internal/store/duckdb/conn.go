@@ -149,6 +149,8 @@ func execute(s mapping.PreparedStatement) (*result, error) {
 	return r, nil
 }
 
+// bind sets a parameter. Its type must be that of the column it is compared with: with another one DuckDB casts the column, and then
+// neither zone maps nor the order of its filters help.
 func bind(s mapping.PreparedStatement, i mapping.IdxT, arg any) error {
 	var state mapping.State
 	switch v := arg.(type) {
@@ -160,6 +162,10 @@ func bind(s mapping.PreparedStatement, i mapping.IdxT, arg any) error {
 		state = mapping.BindInt64(s, i, int64(v))
 	case int64:
 		state = mapping.BindInt64(s, i, v)
+	case int32:
+		state = mapping.BindInt32(s, i, v)
+	case uint32:
+		state = mapping.BindUInt32(s, i, v)
 	case uint64:
 		state = mapping.BindUInt64(s, i, v)
 	case float64:

@@ -5,22 +5,33 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/pulsestream/pulsestream/internal/store"
 )
 
 // ErrDamaged says that the file, or the write-ahead log beside it, is not what was written. It holds nothing that the log of events
 // cannot make again: set both files aside, and let the store be rebuilt.
-var ErrDamaged = errors.New("the events store is damaged")
+var ErrDamaged = store.ErrDamaged
 
 // engineError is what DuckDB says went wrong.
 type engineError struct{ message string }
 
 func (e *engineError) Error() string { return "duckdb: " + strings.TrimSpace(e.message) }
 
-// Unwrap is ErrDamaged for what DuckDB says of a block whose checksum is wrong, which may turn up long after the file was opened.
+// Unwrap tells what a caller can do about it: ErrDamaged for what DuckDB says of a block whose checksum is wrong, which may turn up
+// long after the file was opened, ErrBroken after a fault of the disk, ErrRefused for data that it will never take.
 func (e *engineError) Unwrap() error {
-	for _, sign := range []string{"Corrupt database file", "computed checksum", "database has been invalidated"} {
-		if strings.Contains(e.message, sign) {
-			return ErrDamaged
+	for _, sign := range []struct {
+		text string
+		is   error
+	}{
+		{"Corrupt database file", ErrDamaged}, {"computed checksum", ErrDamaged},
+		{"database has been invalidated", store.ErrBroken}, {"IO Error", store.ErrBroken}, {"FATAL Error", store.ErrBroken},
+		{"Constraint Error", store.ErrRefused}, {"Conversion Error", store.ErrRefused},
+		{"Invalid Input Error", store.ErrRefused}, {"Out of Range Error", store.ErrRefused},
+	} {
+		if strings.Contains(e.message, sign.text) {
+			return sign.is
 		}
 	}
 	return nil

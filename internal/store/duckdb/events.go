@@ -3,6 +3,7 @@ package duckdb
 import (
 	"context"
 	"fmt"
+	"hash/crc32"
 	"math"
 	"time"
 
@@ -69,7 +70,7 @@ func (s *Store) Page(ctx context.Context, t tenant.ID, p store.Page) ([]event.St
 			w.and(`"time" >= %s AND "time" <= %s`, from, upto)
 			w.matching(&p.EventFilter)
 			if a := p.After; a != nil {
-				w.and(`("time" < %s OR seq < %s OR seq = %s AND idx < %s)`, a.Time.UnixNano(), a.Seq, a.Seq, int64(a.Index))
+				w.and(`("time" < %s OR seq < %s OR seq = %s AND idx < %s)`, a.Time.UnixNano(), a.Seq, a.Seq, a.Index)
 			}
 			r, err := c.query(ctx, `SELECT `+eventColumns+` FROM events WHERE `+w.sql+newestFirst+` LIMIT `+w.param(p.Limit), w.args...)
 			if err != nil {
@@ -99,12 +100,21 @@ func (r *result) all(in interner) []event.Stored {
 	return events
 }
 
+// finder is what an event is looked for by. Two may have the same.
+func finder(source, id string) uint32 {
+	var stack [256]byte
+	b := append(stack[:0], source...)
+	b = append(b, 0)
+	b = append(b, id...)
+	return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))
+}
+
 // Event implements store.Events.
 func (s *Store) Event(ctx context.Context, t tenant.ID, source, id string) (event.Stored, error) {
 	var found []event.Stored
 	err := s.read(ctx, func(c *conn) error {
 		w := ofTenant(t)
-		w.and(`id = %s AND source = %s`, id, source)
+		w.and(`finder = %s AND id = %s AND source = %s`, finder(source, id), id, source)
 		r, err := c.query(ctx, `SELECT `+eventColumns+` FROM events WHERE `+w.sql+` ORDER BY received, seq, idx LIMIT 1`, w.args...)
 		if err != nil {
 			return err

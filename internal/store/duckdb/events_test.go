@@ -3,8 +3,8 @@ package duckdb_test
 import (
 	"log/slog"
 	"os"
-	"strconv"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/pulsestream/pulsestream/internal/store"

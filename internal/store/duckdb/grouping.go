@@ -11,13 +11,17 @@ import (
 )
 
 // grouping merges rows by kept labels and bucket, and gives them back in order. It is used for one stretch of time after the
-// other.
+// other, and keeps its memory for the next.
 type grouping struct {
 	tenant tenant.ID
 	metric int64
 	bucket time.Duration
+
 	lanes  map[string]*lane
+	sorted []*lane // by labels; only those that are in lanes
 	key    []byte
+	ends   []int32
+	order  []place
 }
 
 // lane holds one group's aggregates, by bucket.
@@ -30,6 +34,12 @@ type cell struct {
 	start int64
 	agg   series.Agg
 }
+
+// place is where the next aggregate to give back lies.
+type place struct{ lane, cell int32 }
+
+// maxLanes is how many groups are kept for the next stretch.
+const maxLanes = 1 << 16
 
 // add merges a row whose start is in column 0 and whose labels are in the next columns.
 func (g *grouping) add(r *result, row, labels int, a *series.Agg) {
@@ -75,41 +85,53 @@ func (l *lane) add(start int64, a *series.Agg) {
 
 // emit gives everything that was added, ordered by start and then by labels, and forgets it. Starts lie in n buckets from begin on.
 func (g *grouping) emit(begin int64, n int, each func(*series.Rollup) error) error {
-	lanes := make([]*lane, 0, len(g.lanes))
-	for _, l := range g.lanes {
-		lanes = append(lanes, l)
-	}
-	slices.SortFunc(lanes, func(a, b *lane) int { return slices.Compare(a.labels, b.labels) })
-	// A counting sort: ends[i] is first how many cells bucket i has, then where its next one goes.
-	ends := make([]int, n+1)
-	for _, l := range lanes {
-		for i := range l.cells {
-			ends[(l.cells[i].start-begin)/int64(g.bucket)+1]++
-		}
-	}
-	for i := range n {
-		ends[i+1] += ends[i]
-	}
-	type place struct {
-		labels series.Labels
-		cell   *cell
-	}
-	order := make([]place, ends[n])
-	for _, l := range lanes {
-		for i := range l.cells {
-			b := (l.cells[i].start - begin) / int64(g.bucket)
-			order[ends[b]] = place{l.labels, &l.cells[i]}
-			ends[b]++
-		}
-	}
-	clear(g.lanes)
-	for _, p := range order {
-		out := series.Rollup{
-			Tenant: g.tenant, Metric: g.metric, Labels: p.labels, Step: g.bucket, Start: time.Unix(0, p.cell.start).UTC(), Agg: p.cell.agg,
-		}
+	g.sort(begin, n)
+	out := series.Rollup{Tenant: g.tenant, Metric: g.metric, Step: g.bucket}
+	for _, p := range g.order {
+		l := g.sorted[p.lane]
+		out.Labels, out.Start, out.Agg = l.labels, time.Unix(0, l.cells[p.cell].start).UTC(), l.cells[p.cell].agg
 		if err := each(&out); err != nil {
 			return err
 		}
 	}
+	for _, l := range g.sorted {
+		clear(l.cells) // lets go of the sketches
+		l.cells = l.cells[:0]
+	}
+	if len(g.lanes) > maxLanes {
+		g.lanes, g.sorted = nil, nil
+	}
 	return nil
+}
+
+// sort puts into order what is to be given back: a counting sort by bucket over the lanes in the order of their labels.
+func (g *grouping) sort(begin int64, n int) {
+	if len(g.sorted) < len(g.lanes) {
+		g.sorted = g.sorted[:0]
+		for _, l := range g.lanes {
+			g.sorted = append(g.sorted, l)
+		}
+		slices.SortFunc(g.sorted, func(a, b *lane) int { return slices.Compare(a.labels, b.labels) })
+	}
+	// ends[i] is first how many cells bucket i-1 has, then where the next one of bucket i goes.
+	g.ends = slices.Grow(g.ends[:0], n+1)[:n+1]
+	clear(g.ends)
+	width := int64(g.bucket)
+	for _, l := range g.sorted {
+		for i := range l.cells {
+			g.ends[(l.cells[i].start-begin)/width+1]++
+		}
+	}
+	for i := range n {
+		g.ends[i+1] += g.ends[i]
+	}
+	total := int(g.ends[n])
+	g.order = slices.Grow(g.order[:0], total)[:total]
+	for at, l := range g.sorted {
+		for i := range l.cells {
+			b := (l.cells[i].start - begin) / width
+			g.order[g.ends[b]] = place{int32(at), int32(i)}
+			g.ends[b]++
+		}
+	}
 }

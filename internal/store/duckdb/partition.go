@@ -22,7 +22,10 @@ func (s *Store) Partition(ctx context.Context, partition int) (store.PartitionSt
 		if p.Fills, err = c.fills(ctx, partition); err != nil {
 			return err
 		}
-		p.States, err = c.states(ctx, partition)
+		if p.States, err = c.states(ctx, partition); err != nil {
+			return err
+		}
+		p.Quarantined, err = c.quarantined(ctx, partition)
 		return err
 	})
 	if err != nil {
@@ -81,7 +84,7 @@ func (c *conn) replaceFills(fills []store.Fill, gen int64) error {
 
 func (c *conn) fills(ctx context.Context, partition int) ([]store.Fill, error) {
 	r, err := c.query(ctx, `SELECT tenant, metric, upto_seq, upto_idx, done_seq, done_idx, complete, updated_at
-		FROM fills WHERE "partition" = $1 ORDER BY tenant, metric`, partition)
+		FROM fills WHERE "partition" = $1 ORDER BY tenant, metric`, int32(partition))
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +128,16 @@ func (c *conn) replaceStates(partition int, states []alert.State, gen int64) err
 			f.time(6, i, st.Since)
 			f.string(7, i, st.Incident)
 			f.float64(8, i, st.Value)
-			f.int64(9, i, gen)
+			if st.Opened == nil {
+				f.null(9, i)
+			} else {
+				opened, err := json.Marshal(st.Opened)
+				if err != nil && f.err == nil {
+					f.err = err
+				}
+				f.string(9, i, string(opened))
+			}
+			f.int64(10, i, gen)
 		}
 	})
 	if err != nil {
@@ -141,8 +153,8 @@ func (c *conn) replaceStates(partition int, states []alert.State, gen int64) err
 }
 
 func (c *conn) states(ctx context.Context, partition int) ([]alert.State, error) {
-	r, err := c.query(ctx, `SELECT tenant, rule_id, "group", labels, phase, since, incident, value
-		FROM rule_states WHERE "partition" = $1 ORDER BY tenant, rule_id, "group"`, partition)
+	r, err := c.query(ctx, `SELECT tenant, rule_id, "group", labels, phase, since, incident, value, opened
+		FROM rule_states WHERE "partition" = $1 ORDER BY tenant, rule_id, "group"`, int32(partition))
 	if err != nil {
 		return nil, err
 	}
@@ -156,6 +168,11 @@ func (c *conn) states(ctx context.Context, partition int) ([]alert.State, error)
 			}
 			if err := json.Unmarshal(r.view(3, i), &st.Labels); err != nil {
 				return nil, fmt.Errorf("labels of the state of rule %d: %w", st.RuleID, err)
+			}
+			if !r.null(8, i) {
+				if err := json.Unmarshal(r.view(8, i), &st.Opened); err != nil {
+					return nil, fmt.Errorf("incident of the state of rule %d: %w", st.RuleID, err)
+				}
 			}
 			all = append(all, st)
 		}

@@ -22,9 +22,9 @@ func (s *Store) Scan(ctx context.Context, t tenant.ID, q store.Scan, each func(*
 	sent := 0
 	page := func(c *conn, from, to uint64) (int, error) {
 		w := ofTenant(t)
-		w.and(`seq >= %s AND seq <= %s AND (seq > %s OR idx > %s)`, from, to, q.After.Seq, int64(q.After.Index))
+		w.and(`seq >= %s AND seq <= %s AND (seq > %s OR idx > %s)`, from, to, q.After.Seq, q.After.Index)
 		if q.Upto != nil {
-			w.and(`(seq < %s OR idx <= %s)`, q.Upto.Seq, int64(q.Upto.Index))
+			w.and(`(seq < %s OR idx <= %s)`, q.Upto.Seq, q.Upto.Index)
 		}
 		w.matching(&q.EventFilter)
 		sql := `SELECT ` + columns + ` FROM events WHERE ` + w.sql + ` ORDER BY seq, idx`
@@ -64,7 +64,7 @@ func (s *Store) Scan(ctx context.Context, t tenant.ID, q store.Scan, each func(*
 func (s *Store) Identities(ctx context.Context, partition int, since time.Time, each func(store.Identity) error) error {
 	in := interner{}
 	return s.inLogOrder(ctx, 0, math.MaxUint64, func(c *conn, from, to uint64) (int, error) {
-		w := where{sql: `"partition" = $1 AND identified`, args: []any{partition}}
+		w := where{sql: `"partition" = $1 AND identified`, args: []any{int32(partition)}}
 		w.and(`seq >= %s AND seq <= %s`, from, to)
 		if !since.IsZero() {
 			w.and(`received >= %s`, since.UnixNano())

@@ -18,8 +18,10 @@ func tables() []string {
 	texts := []string{
 		`CREATE TABLE schema_version (version INTEGER NOT NULL)`,
 		fmt.Sprintf(`INSERT INTO schema_version VALUES (%d)`, schemaVersion),
+		// finder is a checksum of source and id: an event is looked for by it, which takes a tenth of the time that comparing
+		// all ids does, for 4 bytes.
 		`CREATE TABLE events (
-			tenant VARCHAR NOT NULL, "partition" INTEGER NOT NULL, seq UBIGINT NOT NULL, idx UINTEGER NOT NULL,
+			finder UINTEGER NOT NULL, tenant VARCHAR NOT NULL, "partition" INTEGER NOT NULL, seq UBIGINT NOT NULL, idx UINTEGER NOT NULL,
 			id VARCHAR NOT NULL, source VARCHAR NOT NULL, type VARCHAR NOT NULL, subject VARCHAR NOT NULL,
 			"time" BIGINT NOT NULL, received BIGINT NOT NULL, identified BOOLEAN NOT NULL, data VARCHAR, extensions VARCHAR)`,
 		`CREATE TABLE offsets (
@@ -32,7 +34,8 @@ func tables() []string {
 		`CREATE TABLE rule_states (
 			"partition" INTEGER NOT NULL, tenant VARCHAR NOT NULL, rule_id BIGINT NOT NULL, "group" BLOB NOT NULL,
 			labels VARCHAR NOT NULL, phase VARCHAR NOT NULL, since BIGINT, incident VARCHAR NOT NULL, value DOUBLE NOT NULL,
-			gen BIGINT NOT NULL)`,
+			opened VARCHAR, gen BIGINT NOT NULL)`,
+		quarantineTable,
 		// body is the transition's JSON, but for the numbers: JSON has no infinity.
 		`CREATE TABLE transitions (
 			number BIGINT NOT NULL, tenant VARCHAR NOT NULL, id VARCHAR NOT NULL, incident VARCHAR NOT NULL, rule VARCHAR NOT NULL,

@@ -45,6 +45,8 @@ func Events(t *testing.T, open func(t *testing.T, dir string) store.Events) {
 		"fills are replaced by tenant and metric":                               fillsAreReplaced,
 		"states are replaced by rule and group, and removed by ok":              statesAreReplacedAndRemoved,
 		"the last of several states of one group in a commit holds":             theLastStateHolds,
+		"quarantined events are kept until they are released":                   quarantineIsKeptUntilReleased,
+		"a firing state keeps how its incident began":                           aStateKeepsItsIncident,
 		"transitions are numbered in order and added once":                      transitionsAreNumberedAndAddedOnce,
 		"transitions come back as they were":                                    transitionsComeBack,
 		"an incident is put together from its transitions":                      incidentsArePutTogether,

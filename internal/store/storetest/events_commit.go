@@ -204,6 +204,7 @@ func everyCall(ctx context.Context, b *bench) map[string]error {
 	errs["Rollups"] = b.Rollups(ctx, acme, store.RollupQuery{Metric: 1, Step: time.Minute, From: noon(), To: noon().Add(time.Hour)},
 		func(*series.Rollup) error { return nil })
 	_, errs["Incidents"] = b.Incidents(ctx, acme, store.IncidentQuery{})
+	_, errs["Quarantined"] = b.Quarantined(ctx, acme, store.QuarantineQuery{})
 	_, errs["Transitions"] = b.Transitions(ctx, 0, 1)
 	return errs
 }

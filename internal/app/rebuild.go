@@ -1,0 +1,97 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pulsestream/pulsestream/internal/alert"
+	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/store/duckdb"
+	"github.com/pulsestream/pulsestream/internal/store/resilient"
+	"github.com/pulsestream/pulsestream/internal/tenant"
+)
+
+// openEvents opens the store of events as one that outlives damage.
+func (a *App) openEvents(ctx context.Context, things store.Catalog) (*resilient.Store, error) {
+	path := a.cfg.EventsPath()
+	return resilient.Open(ctx, resilient.Config{
+		Log: a.opts.Log, Now: a.opts.Now,
+		Open: func(ctx context.Context) (store.Events, error) {
+			s, err := duckdb.Open(ctx, duckdb.Config{Path: path, Log: a.opts.Log})
+			if err != nil {
+				return nil, err // and no *duckdb.Store that is nil within an interface that is not
+			}
+			return s, nil
+		},
+		SetAside: func(now time.Time) (string, error) { return duckdb.SetAside(path, now) },
+		Seed: func(ctx context.Context, events store.Events) error {
+			return seed(ctx, things, events, a.cfg.Partitions)
+		},
+	})
+}
+
+// keep copies transitions into the catalog: the log could not give incidents back.
+func keep(things store.Catalog) func(context.Context, []store.NumberedTransition) error {
+	return func(ctx context.Context, page []store.NumberedTransition) error {
+		for i := range page {
+			t := &page[i]
+			body, err := json.Marshal(t)
+			if err != nil {
+				return fmt.Errorf("encode transition %s: %w", t.ID, err)
+			}
+			_, err = things.Put(ctx, store.Put{Tenant: t.Tenant, Kind: store.KindTransition, Slug: t.ID, Body: body, IfRevision: -1, At: t.At})
+			if err != nil && !errors.Is(err, store.ErrConflict) {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// seed gives an empty store of events the incidents of the one before it, and the rules the states that go with them.
+func seed(ctx context.Context, things store.Catalog, events store.Events, partitions int) error {
+	kept, err := things.List(ctx, "", store.KindTransition)
+	if err != nil {
+		return fmt.Errorf("read the incidents kept in the catalog: %w", err)
+	}
+	all := make([]store.NumberedTransition, 0, len(kept))
+	for _, r := range kept {
+		var t store.NumberedTransition
+		if err := json.Unmarshal(r.Body, &t); err != nil {
+			return fmt.Errorf("transition %s in the catalog: %w", r.Slug, err)
+		}
+		all = append(all, t)
+	}
+	slices.SortFunc(all, func(x, y store.NumberedTransition) int { return int(x.Number) - int(y.Number) }) //nolint:gosec // running numbers
+	commits := map[int]*store.Commit{0: {}}
+	open := map[string]*alert.Transition{}
+	for i := range all {
+		t := &all[i].Transition
+		commits[0].Transitions = append(commits[0].Transitions, *t)
+		if t.Kind == alert.PhaseFiring {
+			open[t.Incident] = t
+		} else {
+			delete(open, t.Incident)
+		}
+	}
+	for _, t := range open {
+		p := tenant.Partition(t.Tenant, partitions)
+		if commits[p] == nil {
+			commits[p] = &store.Commit{Partition: p}
+		}
+		commits[p].States = append(commits[p].States, t.State())
+	}
+	for _, c := range commits {
+		if len(c.Transitions)+len(c.States) == 0 {
+			continue
+		}
+		if _, err := events.Commit(ctx, c); err != nil {
+			return fmt.Errorf("put the incidents back: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,210 @@
+// Package resilient is a store.Events over one that may break: it opens it again after a fault of the disk, and sets a damaged one
+// aside and begins an empty one, which the partitions' owners then fill from the log. Ingest goes on all the while.
+package resilient
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/pulsestream/pulsestream/internal/store"
+)
+
+// Config says how the store below is opened and replaced.
+type Config struct {
+	Log *slog.Logger
+	Now func() time.Time
+	// Open opens the store, making it when there is none; store.ErrDamaged when it is damaged.
+	Open func(ctx context.Context) (store.Events, error)
+	// SetAside moves a damaged store's files away and says where to. The store is closed then.
+	SetAside func(now time.Time) (path string, err error)
+	// Seed gives an empty store what the log cannot.
+	Seed func(ctx context.Context, events store.Events) error
+	// Retry is the pause between attempts to open; 0 is a second.
+	Retry time.Duration
+}
+
+// Rebuild says that the store was replaced.
+type Rebuild struct {
+	Since    time.Time `json:"since"`
+	Reason   string    `json:"reason"`
+	SetAside string    `json:"set_aside"`
+}
+
+// Store implements store.Events.
+type Store struct {
+	cfg Config
+
+	mu      sync.RWMutex
+	current store.Events // nil while there is none
+	gen     int          // counts the stores
+	healing int          // the generation that is healed or being healed, plus one
+	closed  bool
+	rebuild *Rebuild
+
+	ctx    context.Context // ends healing at Close
+	cancel context.CancelFunc
+	heals  sync.WaitGroup
+}
+
+var _ store.Events = (*Store)(nil)
+
+// Open opens the store below, replacing it at once if it is damaged.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	if cfg.Retry <= 0 {
+		cfg.Retry = time.Second
+	}
+	s := &Store{cfg: cfg}
+	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	below, err := cfg.Open(ctx)
+	if errors.Is(err, store.ErrDamaged) {
+		below, s.rebuild, err = s.replace(ctx, err)
+	}
+	if err != nil {
+		s.cancel()
+		return nil, err
+	}
+	s.current = below
+	return s, nil
+}
+
+// replace sets the files aside and opens an empty store.
+func (s *Store) replace(ctx context.Context, why error) (store.Events, *Rebuild, error) {
+	now := s.cfg.Now().UTC()
+	path, err := s.cfg.SetAside(now)
+	if err != nil {
+		return nil, nil, errors.Join(why, err)
+	}
+	s.cfg.Log.Error("the store of events is damaged; it was set aside and is rebuilt from the log, while events are taken as before",
+		"error.message", why.Error(), "file.path", path)
+	below, err := s.cfg.Open(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := s.cfg.Seed(ctx, below); err != nil {
+		return nil, nil, errors.Join(err, below.Close())
+	}
+	return below, &Rebuild{Since: now, Reason: why.Error(), SetAside: path}, nil
+}
+
+// Rebuilding says that the store was replaced and is not known to be complete yet.
+func (s *Store) Rebuilding() *Rebuild {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.rebuild
+}
+
+// Rebuilt says that what the log has is in the store again.
+func (s *Store) Rebuilt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rebuild = nil
+}
+
+// Broken says that there is no store at this moment.
+func (s *Store) Broken() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.current == nil
+}
+
+// use runs a call on the store below. The mutex is not held meanwhile: a callback may call the store again.
+func (s *Store) use(f func(store.Events) error) error {
+	s.mu.RLock()
+	below, gen, closed := s.current, s.gen, s.closed
+	s.mu.RUnlock()
+	switch {
+	case closed:
+		return store.ErrClosed
+	case below == nil:
+		return store.ErrUnavailable
+	}
+	err := f(below)
+	switch {
+	case errors.Is(err, store.ErrDamaged), errors.Is(err, store.ErrBroken):
+		s.heal(gen, err)
+		return errors.Join(store.ErrUnavailable, err)
+	case errors.Is(err, store.ErrClosed) && s.ctx.Err() == nil: // it is being replaced
+		return errors.Join(store.ErrUnavailable, err)
+	}
+	return err
+}
+
+// heal replaces or opens again the store of a generation, once, in the background.
+func (s *Store) heal(gen int, why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.healing > gen || s.closed || s.ctx.Err() != nil {
+		return
+	}
+	s.healing = gen + 1
+	below := s.current
+	s.current = nil
+	s.heals.Go(func() {
+		if err := below.Close(); err != nil {
+			s.cfg.Log.Warn("the broken store of events did not close cleanly", "error.message", err.Error())
+		}
+		s.reopen(why)
+	})
+}
+
+// reopen tries until there is a store again.
+func (s *Store) reopen(why error) {
+	damaged := errors.Is(why, store.ErrDamaged)
+	if !damaged {
+		s.cfg.Log.Error("the store of events cannot go on and is opened again: look for a full or failing disk", "error.message", why.Error())
+	}
+	said := false
+	for {
+		below, rebuild, err := s.attempt(damaged, why)
+		if err == nil {
+			s.mu.Lock()
+			s.current = below
+			s.gen++
+			if rebuild != nil {
+				s.rebuild = rebuild
+			}
+			s.mu.Unlock()
+			s.cfg.Log.Info("the store of events is open again")
+			return
+		}
+		if errors.Is(err, store.ErrDamaged) {
+			damaged, why = true, err
+		}
+		if !said {
+			said = true
+			s.cfg.Log.Error("the store of events cannot be opened; this is tried again until it can", "error.message", err.Error())
+		}
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-time.After(s.cfg.Retry):
+		}
+	}
+}
+
+func (s *Store) attempt(damaged bool, why error) (store.Events, *Rebuild, error) {
+	if damaged {
+		return s.replace(s.ctx, why)
+	}
+	below, err := s.cfg.Open(s.ctx)
+	return below, nil, err
+}
+
+// Close implements store.Events.
+func (s *Store) Close() error {
+	s.cancel()
+	s.heals.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	if s.current == nil {
+		return nil
+	}
+	return s.current.Close()
+}
