@@ -22,6 +22,8 @@ const (
 	breachOver   = 2 // the rule's threshold: so many events are there before the one that breaches
 	breachLimit  = 10 * time.Second
 	activeWithin = 15 * time.Second
+
+	resolvedWithin = 5 * time.Second
 )
 
 // AlertResult is the way from the event that breaches a rule to the delivered webhook.
@@ -43,6 +45,7 @@ type receiver struct {
 	server *http.Server
 	mu     sync.Mutex
 	first  map[string]time.Time // rule and type → the first arrival
+	ended  map[string]bool      // rule and type → it was told that the incident is over
 }
 
 // received is what is read of a webhook.
@@ -62,7 +65,7 @@ func (r *run) startReceiver(ctx context.Context) (*receiver, error) {
 	if err != nil {
 		return nil, fmt.Errorf("receive webhooks: %w", err)
 	}
-	in := &receiver{url: "http://" + l.Addr().String() + "/", first: map[string]time.Time{}}
+	in := &receiver{url: "http://" + l.Addr().String() + "/", first: map[string]time.Time{}, ended: map[string]bool{}}
 	in.server = &http.Server{Handler: in, ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = in.server.Serve(l) }() // until it is closed
 	return in, nil
@@ -72,15 +75,28 @@ func (r *run) startReceiver(ctx context.Context) (*receiver, error) {
 func (in *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	at := time.Now()
 	var m received
-	if json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&m) == nil && m.Data.Incident.State == "firing" {
-		key := m.Data.Incident.Rule + " " + m.Data.Incident.Labels["type"]
-		in.mu.Lock()
-		if _, ok := in.first[key]; !ok {
-			in.first[key] = at
-		}
-		in.mu.Unlock()
+	if json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&m) == nil {
+		in.note(m.Data.Incident.Rule+" "+m.Data.Incident.Labels["type"], m.Data.Incident.State, at)
 	}
 	w.WriteHeader(http.StatusNoContent)
+}
+
+func (in *receiver) note(key, state string, at time.Time) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if _, ok := in.first[key]; !ok && state == "firing" {
+		in.first[key] = at
+	}
+	if state == "resolved" {
+		in.ended[key] = true
+	}
+}
+
+// open is the number of incidents that were told of and are not over.
+func (in *receiver) open() int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return len(in.first) - len(in.ended)
 }
 
 func (in *receiver) arrived(key string) (time.Time, bool) {
@@ -113,7 +129,7 @@ func (r *run) alert(ctx context.Context, report *Report) error {
 		return err
 	}
 	defer func() { _ = in.server.Close() }()
-	defer r.dropRules(context.WithoutCancel(ctx))
+	defer r.dropRules(context.WithoutCancel(ctx), in)
 	result := &AlertResult{Breaches: r.Breaches, Rules: alertRules}
 	report.Alert = result
 	channel := r.metric()
@@ -227,8 +243,8 @@ func (r *run) judge(all []*breach, in *receiver, result *AlertResult) {
 	result.Latency = latencyOf(times)
 }
 
-// dropRules deletes what alert has made.
-func (r *run) dropRules(ctx context.Context) {
+// dropRules deletes what alert has made: the channel last, once it has carried the news that the rules' incidents are over.
+func (r *run) dropRules(ctx context.Context, in *receiver) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	for i := range alertRules {
@@ -236,6 +252,7 @@ func (r *run) dropRules(ctx context.Context) {
 			r.say("The rule %s could not be deleted: %v", r.ruleSlug(i), err)
 		}
 	}
+	_ = until(ctx, resolvedWithin, 10*time.Millisecond, "all incidents are over", func() (bool, error) { return in.open() == 0, nil })
 	if err := r.client.Do(ctx, http.MethodDelete, "/v1/channels/"+r.metric(), nil, nil, nil); err != nil && client.StatusOf(err) != http.StatusNotFound {
 		r.say("The channel %s could not be deleted: %v", r.metric(), err)
 	}

@@ -104,7 +104,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 	if err := r.client.Ready(ctx); err != nil {
 		return nil, fmt.Errorf("the server at %s cannot take events: %w", cfg.Address, err)
 	}
-	report := &Report{Started: time.Now().UTC(), Machine: Machine{CPUs: runtime.NumCPU(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version()},
+	report := &Report{Started: time.Now().UTC(), Machine: Machine{CPUs: runtime.NumCPU(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(), Load: loadAverage()},
 		InProcess: cfg.InProcess}
 	if err := r.prepare(ctx); err != nil {
 		return nil, err

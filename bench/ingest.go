@@ -86,7 +86,7 @@ func (r *run) ingest(ctx context.Context, report *Report) error {
 // send sends one batch, again when the server says that it has too much to do. Its error ends a connection.
 func (f *flood) send(ctx, sending context.Context) error {
 	n := f.r.BatchSize
-	body := f.gen.appendBatch(nil, int(f.next.Add(int64(n)))-n, n, nil)
+	body := f.gen.batch(int(f.next.Add(int64(n)))-n, n, nil)
 	f.bytes.Add(int64(len(body)))
 	for {
 		at := time.Now()

@@ -23,9 +23,9 @@ type generator struct {
 	types  string
 }
 
-// appendBatch appends a JSON array of the events from number first on.
-func (g *generator) appendBatch(dst []byte, first, n int, at func(i int) time.Time) []byte {
-	dst = append(dst, '[')
+// batch is a JSON array of n events from number first on. At gives their times; without it they are the server's to set.
+func (g *generator) batch(first, n int, at func(i int) time.Time) []byte {
+	dst := append(make([]byte, 0, n*320), '[')
 	for i := first; i < first+n; i++ {
 		if i > first {
 			dst = append(dst, ',')
@@ -132,7 +132,7 @@ func (l *load) dispatch(ctx context.Context, jobs chan<- job) {
 	plan := batches{pace: pace{l.started, l.r.Rate}}
 	for first := 0; ; {
 		size, due := plan.next()
-		body := l.gen.appendBatch(nil, first, size, nil)
+		body := l.gen.batch(first, size, nil)
 		if sleep(ctx, time.Until(due)) != nil {
 			return
 		}

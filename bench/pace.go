@@ -1,6 +1,9 @@
 package bench
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // pace is a plan of things that happen rate times a second. Each has its time from the start on, so that delays do not add up and
 // a slow answer does not thin the load out.
@@ -11,7 +14,7 @@ type pace struct {
 
 // due is when the n-th thing, counted from 0, is to happen.
 func (p pace) due(n int) time.Time {
-	return p.start.Add(time.Duration(float64(n) / p.rate * float64(time.Second)))
+	return p.start.Add(time.Duration(math.Round(float64(n) / p.rate * float64(time.Second))))
 }
 
 // batches cuts a stream of events into requests of 10 to 50 events, 30 on average, always in the same way.

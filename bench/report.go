@@ -21,6 +21,8 @@ type Machine struct {
 	CPUs     int    `json:"cpus"`
 	Platform string `json:"platform"`
 	Go       string `json:"go"`
+	// Load is how many processes wanted a CPU in the minute before; 0 where the system does not tell.
+	Load float64 `json:"load_average"`
 }
 
 // Disk is what events take on disk.
@@ -119,12 +121,16 @@ func (r *Report) WriteJSON(w io.Writer) error {
 
 // WriteTable writes the report for people.
 func (r *Report) WriteTable(w io.Writer) error {
-	where := "a server of its own"
+	where := "Server in a process of its own"
 	if r.InProcess {
-		where = "server and load generator in one process, so CPU time is that of both"
+		where = "Server and load generator in one process, so CPU time is that of both"
 	}
 	t := &table{}
-	t.line("PulseStream benchmark, %s; %d CPUs, %s, %s; %s", r.Started.Format("2006-01-02 15:04 MST"), r.Machine.CPUs, r.Machine.Platform, r.Machine.Go, where)
+	t.line("PulseStream benchmark, %s; %d CPUs, %s, %s", r.Started.Format("2006-01-02 15:04 MST"), r.Machine.CPUs, r.Machine.Platform, r.Machine.Go)
+	t.line("%s", where)
+	if r.Machine.Load > 0 {
+		t.line("Load average before the run: %.1f%s", r.Machine.Load, busyNote(r.Machine))
+	}
 	r.chartTable(t)
 	r.alertTable(t)
 	r.ingestTable(t)
@@ -146,6 +152,14 @@ func (r *Report) WriteTable(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, t.String())
 	return err
+}
+
+// busyNote warns of figures that say more about the machine's other work.
+func busyNote(m Machine) string {
+	if m.Load > 0.5*float64(m.CPUs) {
+		return ": the machine is busy with other things, so expect worse latencies than its own"
+	}
+	return ""
 }
 
 func (r *Report) chartTable(t *table) {
@@ -203,7 +217,8 @@ func (r *Report) queryTable(t *table) {
 	}
 	t.section("Query: the last hour in steps of a minute, split by type (%d series of %d points)", q.Series, q.Points)
 	t.latencies()
-	t.latency("query", q.Latency)
+	t.latency("up to now, whole minutes", q.Minutes)
+	t.latency("edges within a minute", q.Exact)
 }
 
 func reason(err string) string {

@@ -50,8 +50,8 @@ func TestWithoutAGoodKeyNothingIsAnswered(t *testing.T) {
 func TestWhatIsNotThereIs404AndTheWrongMethod405(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	for _, path := range []string{"/v1/nothing", "/v1/", "/v1/events/a/b", "/v1/events/a/%00", "/v1/events/%ff/%fe", "/v1/events/%2e%2e/%2E", "/v1/events/a%2Fb/c%2Fd",
-		"/v1/metrics/none", "/v1/metrics/none/query", "/v1/metrics/%00", "/v1/metrics/%ff/query", "/v1/sources/none", "/v1/rules/none", "/v1/channels/none", "/v1/incidents/none", "/v1/incidents/%00"} {
+	for _, path := range []string{"/v1/nothing", "/v1/", "/v1", "/v1/events/a/b", "/v1/events/a/%00", "/v1/events/%2e%2e/%2E", "/v1/events/a%2Fb/c%2Fd",
+		"/v1/metrics/none", "/v1/metrics/none/query", "/v1/metrics/%00", "/v1/sources/none", "/v1/rules/none", "/v1/channels/none", "/v1/incidents/none", "/v1/incidents/%00"} {
 		if p := wantProblem(t, s.exchange("GET", path, nil, nil), http.StatusNotFound); t.Failed() {
 			t.Fatalf("GET %s: %+v", path, p)
 		}
@@ -61,6 +61,11 @@ func TestWhatIsNotThereIs404AndTheWrongMethod405(t *testing.T) {
 		method, path, _ := strings.Cut(request, " ")
 		if p := wantProblem(t, s.exchange(method, path, nil, []byte("{}")), http.StatusNotFound); t.Failed() {
 			t.Fatalf("%s: %+v", request, p)
+		}
+	}
+	for _, path := range []string{"/v1/events/%ff/%fe", "/v1/metrics/%ff/query", "/v1/events?type=%ff", "/v1/metrics/events/query?where=type:%C3%28"} {
+		if p := wantProblem(t, s.exchange("GET", path, nil, nil), http.StatusBadRequest); t.Failed() {
+			t.Fatalf("GET %s: %+v", path, p)
 		}
 	}
 	for request, allow := range map[string]string{"DELETE /v1/events": "GET, POST", "PUT /v1/events": "GET, POST", "PATCH /v1/metrics/events": "GET, PUT, DELETE", "POST /v1/events/a/b": "GET",
@@ -252,7 +257,7 @@ func TestBadConfigurationIsRefusedWithItsPlace(t *testing.T) {
 		{"PUT /v1/metrics/m", `{"filter":"data.amount >"}`, 422, "body.filter"},
 		{"PUT /v1/metrics/m", `{"filter":"nothing.known"}`, 422, "body.filter"},
 		{"PUT /v1/metrics/m", `{"filter":"\"text\""}`, 422, "body.filter"},
-		{"PUT /v1/metrics/m", `{"value":"type"}`, 422, "body.value"},
+		{"PUT /v1/metrics/m", `{"value":"data.a ||"}`, 422, "body.value"},
 		{"PUT /v1/metrics/m", `{"dimensions":{"Bad Name":"type"}}`, 422, "body.dimensions.Bad Name"},
 		{"PUT /v1/metrics/m", `{"dimensions":{"a":"("}}`, 422, "body.dimensions.a"},
 		{"PUT /v1/metrics/m", `{"event_types":["*x"]}`, 422, "body.event_types"},
@@ -279,7 +284,7 @@ func TestBadConfigurationIsRefusedWithItsPlace(t *testing.T) {
 		{"PUT /v1/rules/r", `{"metric":"events","condition":{"op":">","value":1},"severity":"bad"}`, 422, "body.severity"},
 		{"PUT /v1/rules/r", `{"metric":"events","condition":{"op":">","value":1},"treshold":1}`, 422, "body.treshold"},
 		{"PUT /v1/rules/R", `{"metric":"events","condition":{"op":">","value":1}}`, 422, "body.slug"},
-		{"PUT /v1/channels/c", `{"type":"pigeon","config":{}}`, 422, "body.config.type"},
+		{"PUT /v1/channels/c", `{"type":"pigeon","config":{}}`, 422, "body.type"},
 		{"PUT /v1/channels/c", `{"type":"webhook","config":{}}`, 422, "body.config.url"},
 		{"PUT /v1/channels/c", `{"type":"webhook","config":{"url":"ftp://example.com"}}`, 422, "body.config.url"},
 		{"PUT /v1/channels/c", `{"type":"webhook","config":{"url":"https://example.com","secret":"short"}}`, 422, "body.config.secret"},
@@ -304,7 +309,7 @@ func TestBadQueriesAreRefusedWithTheirPlace(t *testing.T) {
 	s := newServer(t)
 	for query, place := range map[string]string{
 		"step=0s": "query.step", "step=-1m": "query.step", "step=500ms": "query.step", "step=x": "query.step", "step=1000000h": "query.step", "step=1m&step=2m": "query.step",
-		"agg=median": "query.agg", "agg=sum": "query.agg", "group_by=country": "query.group_by", "group_by=type,type": "query.group_by", "group_by=,": "query.group_by",
+		"agg=median": "query.agg", "agg=avg": "query.agg", "group_by=country": "query.group_by", "group_by=type,type": "query.group_by", "group_by=,": "query.group_by",
 		"where=type": "query.where", "where=country:US": "query.where", "limit=0": "query.limit", "limit=1001": "query.limit", "limit=1e2": "query.limit",
 		"other=maybe": "query.other", "from=now": "query.from", "to=2100-13-01T00:00:00Z": "query.to", "from=0001-01-01T00:00:00Z": "query.from",
 		"from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z": "query.from", "from=2026-01-01T00:00:00Z&to=2026-01-01T00:00:00Z": "query.from",

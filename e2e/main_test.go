@@ -14,6 +14,10 @@ const binaryVariable = "PULSESTREAM_BIN"
 
 // TestMain builds the binary once when none was given.
 func TestMain(m *testing.M) {
+	// Most tests wait most of the time: for windows to pass and for retries. More of them at a time than there are cores do no harm.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
 	flag.Parse()
 	if testing.Short() || os.Getenv(binaryVariable) != "" {
 		m.Run()

@@ -32,6 +32,7 @@ type server struct {
 	t    testing.TB
 	dir  string
 	args []string
+	env  []string
 	log  *serverLog
 	url  string
 	proc *process
@@ -47,15 +48,16 @@ type process struct {
 // newServer starts a server with an empty data directory. It is killed at the end of the test.
 func newServer(t testing.TB, args ...string) *server {
 	t.Helper()
-	return newServerIn(t, t.TempDir(), args...)
+	return startServer(t, &server{dir: t.TempDir(), args: args, env: []string{"PULSESTREAM_BOOTSTRAP_API_KEY=" + administratorKey}})
 }
 
-func newServerIn(t testing.TB, dir string, args ...string) *server {
+// startServer starts a server as it is described.
+func startServer(t testing.TB, s *server) *server {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("it starts a real server: left out of -short")
 	}
-	s := &server{t: t, dir: dir, args: args, log: &serverLog{}}
+	s.t, s.log = t, &serverLog{}
 	t.Cleanup(func() {
 		s.kill()
 		if t.Failed() {
@@ -69,13 +71,28 @@ func newServerIn(t testing.TB, dir string, args ...string) *server {
 // start starts the process and waits until it takes events.
 func (s *server) start() {
 	s.t.Helper()
+	ready := s.launch()
+	select {
+	case s.url = <-ready:
+	case <-s.proc.exited:
+		s.t.Fatalf("the server ended as it started: %v", s.proc.err)
+	case <-time.After(startTimeout):
+		s.t.Fatalf("the server was not ready within %s", startTimeout)
+	}
+	s.Client = client.New(s.url, administratorKey)
+	eventually(s.t, startTimeout, func() error { return s.Ready(s.t.Context()) })
+}
+
+// launch starts the process; its address comes when it is ready.
+func (s *server) launch() <-chan string {
+	s.t.Helper()
 	binary := os.Getenv(binaryVariable)
 	if !filepath.IsAbs(binary) {
 		s.t.Fatalf("%s is %q: give the absolute path of the binary, or unset it", binaryVariable, binary)
 	}
 	args := append([]string{"serve", "--data-dir", s.dir, "--listen", "127.0.0.1:0"}, s.args...)
 	cmd := exec.Command(binary, args...)
-	cmd.Env = append(withoutOwnVariables(os.Environ()), "PULSESTREAM_BOOTSTRAP_API_KEY="+administratorKey)
+	cmd.Env = append(withoutOwnVariables(os.Environ()), s.env...)
 	cmd.Stderr = s.log
 	ready := s.log.watch()
 	if err := cmd.Start(); err != nil {
@@ -87,15 +104,7 @@ func (s *server) start() {
 		close(p.exited)
 	}()
 	s.proc = p
-	select {
-	case s.url = <-ready:
-	case <-p.exited:
-		s.t.Fatalf("the server ended as it started: %v", p.err)
-	case <-time.After(startTimeout):
-		s.t.Fatalf("the server was not ready within %s", startTimeout)
-	}
-	s.Client = client.New(s.url, administratorKey)
-	eventually(s.t, startTimeout, func() error { return s.Ready(s.t.Context()) })
+	return ready
 }
 
 // withoutOwnVariables keeps settings of whoever runs the tests away from the servers.

@@ -18,7 +18,7 @@ import (
 
 type benchCmd struct {
 	Address     string        `help:"Server to measure; one is started in this process, on a temporary directory, when missing." placeholder:"URL"`
-	Key         string        `help:"API key of an editor or more. The events of the run stay: use a tenant that is there for it." placeholder:"KEY"`
+	Key         string        `help:"API key of an editor or more. The events of the run stay: use a tenant that is there for it." env:"PULSESTREAM_API_KEY" placeholder:"KEY"`
 	Parts       []string      `help:"What to measure: chart, alert, ingest, query; all when missing."`
 	Rate        float64       `help:"Events a second while chart and alert are measured." default:"1000"`
 	Duration    time.Duration `help:"How long the chart is measured." default:"20s"`
@@ -31,24 +31,13 @@ type benchCmd struct {
 	Receive     string        `help:"Where to receive webhooks; the server must be allowed to reach it (--egress-allow)." default:"127.0.0.1:0" placeholder:"HOST:PORT"`
 	JSON        bool          `help:"Print the report as JSON." name:"json"`
 	Check       bool          `help:"Fail when a goal is missed."`
-	DataDir     string        `help:"Where the temporary directory of the server in this process is made." type:"path" placeholder:"DIR"`
+	TempDir     string        `help:"Where the data directory of the server in this process is made; put it on the disk that is to be measured." type:"path" placeholder:"DIR"`
 	CPUProfile  string        `help:"Write a CPU profile of this process, for go tool pprof." name:"cpu-profile" type:"path" placeholder:"FILE"`
 }
 
 // Run measures, prints, and fails when asked to check and a goal is missed.
 func (c *benchCmd) Run(ctx context.Context) error {
-	if c.CPUProfile != "" {
-		f, err := os.Create(c.CPUProfile)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
-	}
-	report, err := c.measure(ctx)
+	report, err := c.profiled(ctx)
 	if err != nil {
 		return err
 	}
@@ -63,6 +52,23 @@ func (c *benchCmd) Run(ctx context.Context) error {
 	return err
 }
 
+// profiled measures under the CPU profiler if that was asked for.
+func (c *benchCmd) profiled(ctx context.Context) (report *bench.Report, err error) {
+	if c.CPUProfile == "" {
+		return c.measure(ctx)
+	}
+	f, err := os.Create(c.CPUProfile)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, err
+	}
+	defer pprof.StopCPUProfile()
+	return c.measure(ctx)
+}
+
 func (c *benchCmd) measure(ctx context.Context) (report *bench.Report, err error) {
 	cfg := bench.Config{Address: c.Address, Key: c.Key, Parts: c.Parts, Rate: c.Rate, Duration: c.Duration, Probes: c.Probes, Breaches: c.Breaches,
 		IngestFor: c.IngestFor, BatchSize: c.Batch, Connections: c.Connections, Queries: c.Queries, Receive: c.Receive, Progress: os.Stderr}
@@ -72,7 +78,7 @@ func (c *benchCmd) measure(ctx context.Context) (report *bench.Report, err error
 	if c.Address != "" {
 		return bench.Run(ctx, cfg)
 	}
-	dir, err := os.MkdirTemp(c.DataDir, "pulsestream-bench-")
+	dir, err := os.MkdirTemp(c.TempDir, "pulsestream-bench-")
 	if err != nil {
 		return nil, err
 	}

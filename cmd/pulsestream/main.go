@@ -22,6 +22,7 @@ type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the server."`
 	Demo    demoCmd    `cmd:"" help:"Run a server with simulated traffic, and see an outage caught."`
 	Bench   benchCmd   `cmd:"" help:"Measure a server: event to chart, breach to webhook, ingest, query."`
+	Verify  verifyCmd  `cmd:"" help:"Check that nothing is lost, nothing is stored twice, and every number is what the raw events say."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

@@ -5,7 +5,9 @@ package catalog
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/store"
@@ -23,14 +25,15 @@ type Entry[T any] struct {
 	UpdatedAt time.Time
 }
 
-// Condition says under which circumstances a change may happen: 0 in any case, -1 only if there is none of that name yet, else
-// only at that revision.
+// Condition says under which circumstances a change may happen: 0 in any case, -1 only if there is none of that name yet, -2 only
+// if there is one, else only at that revision.
 type Condition int64
 
 // The conditions that are not a revision.
 const (
 	Always    Condition = 0
 	IfMissing Condition = -1
+	IfPresent Condition = -2
 )
 
 // Catalog reads and writes configured things, and tells others when something has changed.
@@ -38,11 +41,44 @@ type Catalog struct {
 	store    store.Catalog
 	announce func(tenant.ID)
 	now      func() time.Time
+	tenants  tenants
 }
 
 // New makes a Catalog over a store. Announce is called after each change.
 func New(s store.Catalog, announce func(tenant.ID), now func() time.Time) *Catalog {
 	return &Catalog{store: s, announce: announce, now: now}
+}
+
+// tenants remembers those that were read, until anything in the catalog changes: every request for events asks for one, and reading
+// it from the store costs more than all else that such a request does.
+type tenants struct {
+	mu       sync.RWMutex
+	revision int64 // at which all of known was read
+	known    map[tenant.ID]tenant.Tenant
+}
+
+// maxTenants bounds the memory of tenants: about 200 bytes each.
+const maxTenants = 10_000
+
+func (m *tenants) get(id tenant.ID, revision int64) (t tenant.Tenant, ok bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.revision == revision {
+		t, ok = m.known[id]
+	}
+	return t, ok
+}
+
+func (m *tenants) put(t tenant.Tenant, revision int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if revision < m.revision {
+		return // the catalog has changed since this was read
+	}
+	if revision > m.revision || m.known == nil || len(m.known) >= maxTenants {
+		m.revision, m.known = revision, map[tenant.ID]tenant.Tenant{}
+	}
+	m.known[t.ID] = t
 }
 
 func decode[T any](r *store.Resource) (Entry[T], error) {
@@ -91,6 +127,15 @@ func put[T any](ctx context.Context, c *Catalog, ch change, v T) (Entry[T], erro
 	if err != nil {
 		return Entry[T]{}, fmt.Errorf("encode %s %q: %w", ch.kind, ch.slug, err)
 	}
+	if ch.when == IfPresent {
+		switch _, err := c.store.Get(ctx, ch.tenant, ch.kind, ch.slug); {
+		case errors.Is(err, store.ErrNotFound):
+			return Entry[T]{}, store.ErrConflict
+		case err != nil:
+			return Entry[T]{}, err
+		}
+		ch.when = Always
+	}
 	r, err := c.store.Put(ctx, store.Put{Tenant: ch.tenant, Kind: ch.kind, Slug: ch.slug, Lookup: ch.lookup, Body: body,
 		IfRevision: int64(ch.when), Fresh: ch.fresh, At: c.now().UTC()})
 	if err != nil {
@@ -101,6 +146,9 @@ func put[T any](ctx context.Context, c *Catalog, ch change, v T) (Entry[T], erro
 }
 
 func (c *Catalog) remove(ctx context.Context, t tenant.ID, k store.Kind, slug string, when Condition) error {
+	if when == IfPresent {
+		when = Always // what is not there is not found
+	}
 	if err := c.store.Delete(ctx, t, k, slug, int64(when)); err != nil {
 		return err
 	}
@@ -110,9 +158,21 @@ func (c *Catalog) remove(ctx context.Context, t tenant.ID, k store.Kind, slug st
 
 // Tenant returns a tenant or store.ErrNotFound.
 func (c *Catalog) Tenant(ctx context.Context, id tenant.ID) (tenant.Tenant, error) {
+	// The revision comes first: what is read after it is at least that new.
+	revision, err := c.store.Revision(ctx)
+	if err != nil {
+		return tenant.Tenant{}, err
+	}
+	if t, ok := c.tenants.get(id, revision); ok {
+		return t, nil
+	}
 	e, err := get[tenant.Tenant](ctx, c, id, store.KindTenant, string(id))
+	if err != nil {
+		return tenant.Tenant{}, err
+	}
 	e.Value.ID, e.Value.CreatedAt = id, e.CreatedAt
-	return e.Value, err
+	c.tenants.put(e.Value, revision)
+	return e.Value, nil
 }
 
 // Tenants returns all tenants, by id.

@@ -8,9 +8,9 @@ import (
 // How the history is thinned.
 const (
 	// denseFor is how far back it is as dense as live traffic, and ramp how fast it gets thin before that.
-	denseFor = time.Hour
-	ramp     = 8 * time.Minute
-	thin     = 1.0 / 20
+	denseFor = 15 * time.Minute
+	ramp     = 5 * time.Minute
+	thin     = 1.0 / 60
 )
 
 // density is the share of stories that a history has of those that began so long ago, where day is 0 to 1 by the curve.

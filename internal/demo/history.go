@@ -62,8 +62,8 @@ func (d *Demo) history(ctx context.Context, from, now time.Time) ([]Event, error
 	if err := d.settled(ctx, from, now, before+sent); err != nil {
 		return nil, err
 	}
-	d.out.done("Sent the last %s of traffic: %s events in %.1f s. (Beyond the last hour it is thinned out: 1 event of %.0f at most.)",
-		about(d.cfg.History), thousands(sent), d.cfg.Now().Sub(started).Seconds(), 1/thin)
+	d.out.done("Sent the last %s of traffic: %s events in %.1f s. (What is older than a quarter of an hour is thinned out.)",
+		about(d.cfg.History), thousands(sent), d.cfg.Now().Sub(started).Seconds())
 	return later, nil
 }
 

@@ -26,8 +26,14 @@ func (s *schedule) sort() {
 	slices.SortStableFunc(s.later, func(a, b Event) int { return a.At.Compare(b.At) })
 }
 
+// catchUp is how far back due goes. A machine that slept over night does not wake up to a night's traffic.
+const catchUp = 2 * time.Minute
+
 // due is what has happened up to now and was not returned before.
 func (s *schedule) due(now time.Time) []Event {
+	if earliest := now.Add(-catchUp).Truncate(time.Second); s.next.Before(earliest) {
+		s.next = earliest
+	}
 	if !s.next.After(now) {
 		for ; !s.next.After(now); s.next = s.next.Add(time.Second) {
 			s.later = append(s.later, s.traffic.Live(s.next)...)
@@ -51,9 +57,9 @@ func (d *Demo) live(ctx context.Context, s *schedule) {
 	defer ticker.Stop()
 	var (
 		broken    *Outage
-		sent      = 0
+		sent      int
 		complaint time.Time
-		tally     = d.cfg.Now()
+		tally     = s.next // what has happened since the history was told is sent first
 	)
 	for ctx.Err() == nil {
 		now := d.cfg.Now()

@@ -49,8 +49,8 @@ func troubles() []trouble {
 			"GitHub: builds succeed again", "workflow runs by conclusion",
 		},
 		{
-			sendgridDown, "mail-bounces", "SendGrid: gmail.com blocks our mail", "gmail.com blocks mail that SendGrid delivers",
-			"SendGrid: gmail.com takes our mail again", "SendGrid mail by event or domain",
+			sendgridDown, "mail-bounces", "SendGrid: Gmail blocks our mail", "Gmail begins to block the mail that SendGrid delivers",
+			"SendGrid: Gmail takes our mail again", "SendGrid mail by event or domain",
 		},
 	}
 }

@@ -85,7 +85,7 @@ func (r *rig) commit(eventType string, at time.Time, n int) {
 	r.t.Helper()
 	c := store.Commit{From: r.offset, To: store.Offset{Incarnation: "i", Seq: r.seq}}
 	for i := range n {
-		c.Events = append(c.Events, event.Stored{Tenant: "t", Event: event.Event{ID: fmt.Sprint("c", r.seq, "-", i), Source: "s", Type: eventType, Time: at, Received: at}, Position: event.Position{Seq: r.seq, Index: uint32(i)}}) //nolint:gosec // small
+		c.Events = append(c.Events, event.Stored{Tenant: "t", Event: event.Event{ID: fmt.Sprint("c", r.seq, "-", i), Source: "s", Type: eventType, Time: at, Received: at}, Position: event.Position{Seq: r.seq, Index: uint32(i)}})
 	}
 	for _, res := range series.Resolutions() {
 		u := series.Rollup{Tenant: "t", Metric: metric.EventsID, Labels: series.Labels{"s", eventType}, Step: res, Start: series.Align(at, res)}

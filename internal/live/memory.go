@@ -49,8 +49,13 @@ const (
 
 // sampled is an event as its JSON.
 type sampled struct {
-	source, eventType, id string
-	json                  []byte
+	source, id string
+	received   time.Time
+	json       []byte
+}
+
+func newSampled(ev *event.Event) sampled {
+	return sampled{source: ev.Source, id: ev.ID, received: ev.Received, json: event.AppendJSON(nil, ev)}
 }
 
 // sampler lets tailRate events a second through.
@@ -77,7 +82,7 @@ func (r *room) sample(ev *event.Event, now time.Time) {
 		}
 		return
 	}
-	one := sampled{source: ev.Source, eventType: ev.Type, id: ev.ID, json: event.AppendJSON(nil, ev)}
+	one := newSampled(ev)
 	if len(r.tail) >= 2*tailLength {
 		r.tail = append(r.tail[:0], r.tail[len(r.tail)-tailLength+1:]...)
 	}

@@ -4,9 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
-	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/metric"
 	"github.com/pulsestream/pulsestream/internal/query"
 	"github.com/pulsestream/pulsestream/internal/series"
@@ -174,6 +174,7 @@ func (s *subscription) event(one sampled) {
 func (s *subscription) passedOver() {
 	if s.topic == topicEvents {
 		s.sampledOut++
+		s.touch() // how many were left out is told even if none follows
 	}
 }
 
@@ -350,18 +351,21 @@ func (h *Hub) tailSnapshot(ctx context.Context, t tenant.ID, r *room) ([]json.Ra
 	r.mu.Unlock()
 	type key struct{ source, id string }
 	seen := map[key]bool{}
-	out := []json.RawMessage{}
-	for i := len(recent) - 1; i >= 0 && len(out) < tailLength; i-- {
+	slices.Reverse(recent) // newest first, as those of the store are
+	for i := range recent {
 		seen[key{recent[i].source, recent[i].id}] = true
-		out = append(out, recent[i].json)
 	}
+	// The tail leaves events out when there are many, so of those in the store some may be newer than what it has.
 	for i := range stored {
-		if len(out) >= tailLength {
-			break
+		ev := &stored[i].Event
+		if !seen[key{ev.Source, ev.ID}] {
+			recent = append(recent, newSampled(ev))
 		}
-		if !seen[key{stored[i].Source, stored[i].ID}] {
-			out = append(out, event.AppendJSON(nil, &stored[i].Event))
-		}
+	}
+	slices.SortStableFunc(recent, func(a, b sampled) int { return b.received.Compare(a.received) })
+	out := []json.RawMessage{}
+	for i := range recent[:min(len(recent), tailLength)] {
+		out = append(out, recent[i].json)
 	}
 	return out, nil
 }

@@ -213,7 +213,7 @@ var (
 // resume decides where to go on reading: behind the store's offset, if the log is the one it counts in.
 func resume(offset store.Offset, incarnation string, first, last uint64) (after uint64, err error) {
 	switch {
-	case offset == (store.Offset{}):
+	case offset.Incarnation == "" && offset.Seq == 0: // nothing yet, but perhaps what the log cannot give: incidents
 		if first > 0 {
 			return first - 1, nil
 		}
@@ -280,7 +280,7 @@ func (s *session) take(ctx context.Context, t tenant.ID, def *metric.Definition)
 	}
 	if s.fills[k] == nil {
 		upto := event.Position{Seq: s.seq, Index: math.MaxUint32}
-		f := &store.Fill{Tenant: t, Partition: s.partition, Metric: def.ID, Upto: upto, Complete: s.offset.Revision == 0, UpdatedAt: s.cfg.Now()}
+		f := &store.Fill{Tenant: t, Partition: s.partition, Metric: def.ID, Upto: upto, Complete: s.offset.Seq == 0, UpdatedAt: s.cfg.Now()}
 		s.fills[k] = f
 		s.batch.commit.Fills = append(s.batch.commit.Fills, *f)
 		s.batch.urgent = true

@@ -1,4 +1,5 @@
 import { expect, open, test } from "./fixtures.ts";
+import { receiver } from "./server.ts";
 
 test("a source is made, shows its webhook URL, and is deleted after a question", async ({ signedIn: page }) => {
   await open(page, "Sources");
@@ -68,17 +69,29 @@ test("a metric's errors are shown at their fields, and it is made once they are 
   await expect(page.getByRole("list", { name: "Metrics" }).getByText("takings")).toHaveCount(0);
 });
 
-test("a channel is made and a test of it says how it went", async ({ signedIn: page }) => {
+test("a channel is made, and a test of it arrives signed", async ({ signedIn: page }) => {
+  const hook = await receiver();
   await open(page, "Channels");
   await page.getByRole("button", { name: "New channel" }).click();
   const form = page.getByRole("dialog", { name: "New channel" });
   await form.getByLabel("Name", { exact: true }).fill("Ops");
-  await form.getByLabel("URL").fill("https://127.0.0.1:9/hook");
+  // Addresses inside the network are refused unless the server was told otherwise; the reason is shown at the field.
+  await form.getByLabel("URL").fill("https://10.0.0.1/hook");
+  await form.getByRole("button", { name: "Create channel" }).click();
+  await expect(form.getByLabel("URL")).toHaveAttribute("aria-invalid", "true");
+  await expect(form.getByText(/egress-allow/)).toBeVisible();
+
+  await form.getByLabel("URL").fill(hook.url);
   await form.getByRole("button", { name: "Create channel" }).click();
   const secret = page.getByRole("dialog", { name: "Signing secret" });
   await expect(secret.getByRole("region", { name: "Signing secret" })).toContainText("whsec_");
   await secret.getByRole("button", { name: "I have copied it" }).click();
-  // A loopback address is never reached without --egress-allow: the test must fail, and say so.
+
+  await page.getByRole("button", { name: "Send a test to Ops" }).click();
+  await expect(page.getByText(/^Delivered/)).toBeVisible();
+  expect(hook.headers[0]?.["webhook-signature"]).toMatch(/^v1,/);
+
+  hook.close();
   await page.getByRole("button", { name: "Send a test to Ops" }).click();
   await expect(page.getByText(/^Failed/)).toBeVisible({ timeout: 20_000 });
 });

@@ -3,7 +3,8 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { createServer } from "node:net";
+import { createServer as createHTTPServer, type IncomingHttpHeaders } from "node:http";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 
@@ -22,10 +23,14 @@ export class Server {
     const port = await freePort();
     this.url = `http://127.0.0.1:${port}`;
     this.#dir = await mkdtemp(join(tmpdir(), "pulsestream-e2e-"));
-    const child = spawn(BINARY, ["serve", "--listen", `127.0.0.1:${port}`, "--data-dir", this.#dir], {
-      env: { ...process.env, PULSESTREAM_BOOTSTRAP_API_KEY: this.key },
-      stdio: ["ignore", "ignore", "pipe"],
-    });
+    const child = spawn(
+      BINARY,
+      ["serve", "--listen", `127.0.0.1:${port}`, "--data-dir", this.#dir, "--egress-allow", "127.0.0.1/32"],
+      {
+        env: { ...process.env, PULSESTREAM_BOOTSTRAP_API_KEY: this.key },
+        stdio: ["ignore", "ignore", "pipe"],
+      },
+    );
     child.stderr?.on("data", (chunk) => {
       this.#log += chunk;
     });
@@ -87,4 +92,17 @@ async function freePort(): Promise<number> {
     if (free) return port;
   }
   throw new Error("No free port found.");
+}
+
+/** Takes webhooks on this machine and remembers their headers. */
+export async function receiver(): Promise<{ url: string; headers: IncomingHttpHeaders[]; close: () => void }> {
+  const headers: IncomingHttpHeaders[] = [];
+  const http = createHTTPServer((req, res) => {
+    headers.push(req.headers);
+    req.resume().on("end", () => res.writeHead(204).end());
+  });
+  http.listen(await freePort(), "127.0.0.1");
+  await once(http, "listening");
+  const { port } = http.address() as AddressInfo;
+  return { url: `http://127.0.0.1:${port}/hook`, headers, close: () => http.close() };
 }

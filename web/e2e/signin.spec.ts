@@ -55,6 +55,15 @@ test("the key is forgotten with the tab, unless one asks to stay signed in", asy
   await expect(third.getByRole("heading", { name: "Incidents", level: 1 })).toBeVisible();
 });
 
+test("a link with a key signs in, and the key leaves the address bar", async ({ page, server }) => {
+  await page.goto(`/#key=${server.key}`);
+  await expect(page.getByRole("heading", { name: "Overview", level: 1 })).toBeVisible();
+  expect(page.url()).not.toContain(server.key);
+  await page.goto("about:blank");
+  await page.goto("/#key=ps_wrong_link");
+  await expect(page.getByText("The key in this link is not accepted.")).toBeVisible();
+});
+
 test("what the server sends is strict about scripts and caching", async ({ server }) => {
   const index = await fetch(`${server.url}/`);
   expect(index.headers.get("content-security-policy")).toContain("script-src 'self'");

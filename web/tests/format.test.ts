@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   ago,
+  axisSteps,
   compact,
   duration,
   labelText,
@@ -110,4 +111,15 @@ test("labels read as their values", () => {
   assert.equal(labelText({ __other__: "true" }), "everything else");
   assert.equal(plural(1, "update"), "1 update");
   assert.equal(plural(1200, "update"), "1.2k updates");
+});
+
+test("axes of durations are marked in minutes and hours, not in hundreds", () => {
+  assert.ok(axisSteps("s")?.includes(900));
+  assert.ok(axisSteps("ms")?.includes(900_000));
+  assert.equal(axisSteps("usd"), undefined);
+  for (const unit of ["s", "ms"])
+    assert.deepEqual(
+      axisSteps(unit),
+      [...(axisSteps(unit) ?? [])].sort((a, b) => a - b),
+    );
 });

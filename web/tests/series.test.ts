@@ -59,6 +59,16 @@ test("a snapshot replaces everything but keeps the colours of series that come a
   assert.notEqual(slot("c"), before);
 });
 
+test("the largest series gets the first colour, and another range keeps the colours", () => {
+  const set = new SeriesSet();
+  set.snapshot([series("small", [[1000, 1]]), series("large", [[1000, 9]])]);
+  const slots = (s: SeriesSet) => Object.fromEntries(s.frame(options({})).rows.map((r) => [r.labels.type, r.slot]));
+  assert.deepEqual(slots(set), { large: 0, small: 1 });
+  const next = new SeriesSet(set);
+  next.snapshot([series("new", [[1000, 99]]), series("small", [[1000, 5]]), series("large", [[1000, 1]])]);
+  assert.deepEqual(slots(next), { new: 2, small: 1, large: 0 });
+});
+
 test("counts are added up to longer steps; a first step that is cut off is left out", () => {
   const set = new SeriesSet();
   set.snapshot([
@@ -170,7 +180,7 @@ test("bars stay wide enough, and are whole multiples of the server's step", () =
 
 test("seconds are asked for only where the server has them", () => {
   assert.equal(serverStep("15m", "count"), "1s");
-  assert.equal(serverStep("15m", "p95"), "5s");
+  assert.equal(serverStep("15m", "p95"), "10s");
   assert.equal(serverStep("1h", "count"), "1m");
   assert.equal(serverStep("24h", "count"), "5m");
 });

@@ -84,6 +84,19 @@ export function withUnit(n: number | null | undefined, unit = ""): string {
   return u ? `${compact(n)} ${unit}` : compact(n);
 }
 
+const TIME_TICKS = [
+  1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400, 172_800, 604_800,
+];
+
+/** Where a chart's axis may put its marks: at 30 s and 15 min for durations, at round numbers (undefined) for everything else. */
+export function axisSteps(unit: string): number[] | undefined {
+  const u = unit.toLowerCase();
+  const small = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5];
+  if (u === "s" || u === "seconds") return [...small, ...TIME_TICKS];
+  if (u === "ms") return [...small, 1, 2, 5, 10, 20, 50, 100, 200, 500, ...TIME_TICKS.map((s) => s * 1000)];
+  return undefined;
+}
+
 /** A share of one as a percentage: small shares keep a decimal, because 0.4 % and 0 % are different news. */
 export function percent(share: number | null | undefined): string {
   if (share === null || share === undefined || Number.isNaN(share)) return "–";

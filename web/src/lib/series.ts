@@ -54,19 +54,25 @@ export class SeriesSet {
   #entries = new Map<string, Entry>();
   #order: string[] = [];
   #orderedAt = 0;
+  #slots: Map<string, number>;
 
   get size(): number {
     return this.#entries.size;
   }
 
+  /** With another set, its colours are taken over: the same thing keeps its colour when the range changes. */
+  constructor(before?: SeriesSet) {
+    this.#slots = new Map(before ? before.#slots : []);
+  }
+
   snapshot(series: Series[]): void {
-    const slots = new Map([...this.#entries.values()].map((e) => [e.key, e.slot]));
     this.#entries.clear();
     this.#order = [];
-    // Known series first, so that a snapshot after a reconnect keeps the colours.
-    const known = (s: Series) => (slots.has(seriesKey(s.labels)) ? 0 : 1);
-    for (const s of [...series].sort((a, b) => known(a) - known(b)))
-      this.#entry(s.labels, slots.get(seriesKey(s.labels)));
+    // Series with a colour first, so that no new one takes it; of the new ones the largest, so that a reload gives the same colours.
+    const rank = (s: Series) => (this.#slots.has(seriesKey(s.labels)) ? 1 : 0);
+    const ordered = series.map((s) => ({ s, rank: rank(s), sum: s.points.reduce((a, [, v]) => a + (v ?? 0), 0) }));
+    ordered.sort((a, b) => b.rank - a.rank || b.sum - a.sum);
+    for (const { s } of ordered) this.#entry(s.labels);
     this.apply(series);
   }
 
@@ -114,23 +120,23 @@ export class SeriesSet {
     return { times, rows: rest ? [...shown, rest] : shown, hidden: 0 };
   }
 
-  #entry(labels: Labels, slot?: number): Entry {
+  #entry(labels: Labels): Entry {
     const key = seriesKey(labels);
     let e = this.#entries.get(key);
     if (!e) {
-      e = {
-        key,
-        labels,
-        points: new Map(),
-        slot: labels.__other__ !== undefined ? OTHER_SLOT : (slot ?? this.#freeSlot()),
-      };
+      const slot = labels.__other__ !== undefined ? OTHER_SLOT : this.#slot(key);
+      e = { key, labels, points: new Map(), slot };
       this.#entries.set(key, e);
+      this.#slots.set(key, slot);
     }
     return e;
   }
 
-  #freeSlot(): number {
+  // The colour it had before, unless another series got it in the meantime.
+  #slot(key: string): number {
     const used = new Set([...this.#entries.values()].map((e) => e.slot));
+    const known = this.#slots.get(key);
+    if (known !== undefined && !used.has(known)) return known;
     let slot = 0;
     while (used.has(slot)) slot++;
     return slot;
@@ -259,7 +265,7 @@ const NICE = [1, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200].map((s
 
 /** The step to ask the server for. Sub-minute steps exist for the last minutes only; counts come by the second there and are bucketed here. */
 export function serverStep(range: Range, agg: Agg): string {
-  if (range === "15m") return isAdditive(agg) ? "1s" : "5s";
+  if (range === "15m") return isAdditive(agg) ? "1s" : "10s";
   return range === "24h" ? "5m" : "1m";
 }
 

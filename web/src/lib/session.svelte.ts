@@ -5,6 +5,16 @@ import type { Tenant } from "./types.ts";
 
 const STORE = "pulsestream.key";
 
+/**
+ * The key of a link such as `/#key=ps_…`, with which the demo spares one the pasting. A fragment is never sent to a server; it leaves the
+ * address bar and the history before anything else happens.
+ */
+function takeLinkedKey(): string {
+  const key = new URLSearchParams(location.hash.slice(1)).get("key") ?? "";
+  if (key) history.replaceState(null, "", location.pathname);
+  return key;
+}
+
 // Storage throws where it is switched off; the page then simply forgets the key on reload.
 function read(s: () => Storage): string {
   try {
@@ -36,7 +46,13 @@ class Session {
 
   async restore(): Promise<void> {
     this.state = "restoring";
-    const key = read(() => sessionStorage) || read(() => localStorage);
+    const linked = takeLinkedKey();
+    if (linked) {
+      // Whoever follows the link wants this key, whatever was used before.
+      write(() => localStorage, "");
+      write(() => sessionStorage, linked);
+    }
+    const key = linked || read(() => sessionStorage) || read(() => localStorage);
     if (!key) {
       this.state = "out";
       return;
@@ -45,7 +61,9 @@ class Session {
       await this.#enter(key);
     } catch (err) {
       if (err instanceof ApiError && (err.status === 401 || err.status === 403))
-        this.signOut("Your key is no longer accepted. Sign in again.");
+        this.signOut(
+          linked ? "The key in this link is not accepted." : "Your key is no longer accepted. Sign in again.",
+        );
       else {
         this.notice = messageOf(err);
         this.state = "unreachable";
