@@ -38,8 +38,11 @@ func layout() []place {
 	return []place{
 		{name: ".", may: nil},
 		{name: "cmd/pulsestream", may: []string{"app", "config", "client"}, beyond: map[string]string{
-			"bench": "the bench command runs the load generator",
-			"demo":  "the demo command runs the simulated vendors",
+			"verify":        "the verify command checks a data directory or a running server",
+			"client/ledger": "the verify command reads a sender's ledger",
+			"tenant":        "the verify command is told whose ledger it is",
+			"bench":         "the bench command runs the load generator",
+			"demo":          "the demo command runs the simulated vendors",
 		}},
 		{name: "app", may: []string{everythingBelow}},
 		{name: "config", may: []string{everythingBelow}},
@@ -115,11 +118,24 @@ func layout() []place {
 		}},
 		{name: "tenant"},
 		{name: "demo", may: []string{"client"}},
+		{name: "verify", may: append([]string{"store"}, nouns...), beyond: map[string]string{
+			"bus":           "the log is what the stored events are compared with",
+			"store/*":       "the stores of a stopped server are opened as they are",
+			"catalog":       "which metrics there are stands in the catalog",
+			"client":        "a running server is asked through its API",
+			"client/ledger": "a sender's ledger is compared with what is stored",
+		}},
 		{name: "client"},
+		{name: "client/ledger"},
 		{name: "bench", may: []string{"client"}, beyond: map[string]string{
 			"app": "without an address it measures a server inside its own process",
 		}},
 		{name: "e2e", may: []string{"client"}},
+		{name: "fault", may: []string{"client"}, beyond: map[string]string{
+			"client/ledger": "the writers keep one",
+			"verify":        "what is stored is compared by the operator's own check",
+		}},
+		{name: "fault/cmd/faultrun", may: []string{"fault"}},
 	}
 }
 
@@ -283,7 +299,7 @@ func allows(table []place, row int, imported string) bool {
 // internal says whether a row's folder is inside internal/.
 func internal(name string) bool {
 	first, _, _ := strings.Cut(name, "/")
-	return !slices.Contains([]string{".", "cmd", "client", "bench", "e2e"}, first)
+	return !slices.Contains([]string{".", "cmd", "client", "bench", "e2e", "fault"}, first)
 }
 
 // pkg is a folder with Go files in it.

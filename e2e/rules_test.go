@@ -165,8 +165,8 @@ func TestAnIncidentFromItsBeginningToItsEnd(t *testing.T) {
 	if last := both[1]; last.Type != "incident.resolved" || last.Data.Incident.ID != in.ID || last.Data.Incident.State != "resolved" || last.Data.Incident.ResolvedAt == nil || last.ID == both[0].ID {
 		t.Errorf("the webhook says %+v", last)
 	}
-	whole := s.waitForMoment(in.ID, "notified", "ops", 2)
-	s.waitForMoment(in.ID, "notified", "mail", 2)
+	s.waitForMoment(in.ID, "notified", "ops", 2)
+	whole := s.waitForMoment(in.ID, "notified", "mail", 2)
 	wantMail(t, m.mails(), 2, "[RESOLVED] critical: Charges fail", "US")
 	var kinds []string
 	for _, m := range whole.Timeline {

@@ -46,6 +46,8 @@ type Deps struct {
 	Metrics http.Handler
 	// Ready says why events can't be taken, or nil.
 	Ready func() error
+	// Rebuilding says how far the store of events is, while it is rebuilt from the log; else nil.
+	Rebuilding func() *Rebuilding
 	// Partitions is the number of the log's partitions.
 	Partitions int
 	// PublicURL is how the server is reached from outside; empty takes the request's host.

@@ -1,12 +1,37 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/pulsestream/pulsestream/internal/web"
 )
+
+// Rebuilding says that stored events were lost to damage and are being read from the log again. Until it is over, queries, lists and
+// incidents lack what has not been read yet; nothing that is sent is refused for it.
+type Rebuilding struct {
+	Since    time.Time `json:"since"`
+	Reason   string    `json:"reason"`
+	SetAside string    `json:"set_aside" doc:"Where the damaged files are."`
+	Progress float64   `json:"progress" doc:"From 0 to 1."`
+}
+
+type readyView struct {
+	Status     string      `json:"status"`
+	Rebuilding *Rebuilding `json:"rebuilding,omitempty"`
+}
+
+// IncompleteHeader is on every answer that may lack something because the store is being rebuilt.
+const IncompleteHeader = "PulseStream-Incomplete"
+
+func (a *api) markIncomplete(h http.Header) {
+	if r := a.Rebuilding(); r != nil {
+		h.Set(IncompleteHeader, fmt.Sprintf("rebuilding; progress=%.2f", r.Progress))
+	}
+}
 
 // operationRoutes are for those who run the server; they need no credentials and say nothing of tenants.
 func (a *api) operationRoutes() {
@@ -20,7 +45,7 @@ func (a *api) operationRoutes() {
 			p.Write(w)
 			return
 		}
-		web.JSON(w, http.StatusOK, map[string]string{"status": "ready"})
+		web.JSON(w, http.StatusOK, readyView{Status: "ready", Rebuilding: a.Rebuilding()})
 	})
 	a.mux.Handle("GET /metrics", a.Metrics)
 	a.mux.HandleFunc("GET /docs", a.docs)

@@ -60,6 +60,7 @@ func (a *api) authenticate(permission auth.Permission) func(huma.Context, func(h
 			a.problem(err).Write(w)
 			return
 		}
+		a.markIncomplete(w.Header())
 		next(huma.WithValue(ctx, principalKey{}, p))
 	}
 }

@@ -67,6 +67,7 @@ type App struct {
 	workers  []*process.Worker
 	catalog  *catalog.Catalog
 	hub      *live.Hub
+	load     *load
 	notifier *notify.Notifier
 	stop     context.CancelFunc
 	running  sync.WaitGroup
@@ -118,7 +119,7 @@ func New(ctx context.Context, cfg config.Serve, secrets config.Secrets, opts Opt
 	}
 	a.onStop("log", func(context.Context) error { log.Close(); return nil })
 
-	seen := newTelemetry()
+	seen := newTelemetry(log.Partitions())
 	a.catalog = catalog.New(things, log.AnnounceCatalog, opts.Now)
 	registry := catalog.NewRegistry(a.catalog, opts.Log)
 	engine := &query.Engine{Events: events}
@@ -152,13 +153,18 @@ func New(ctx context.Context, cfg config.Serve, secrets config.Secrets, opts Opt
 		return a, err
 	}
 	a.onStop("catalog changes", func(context.Context) error { unsubscribe(); return nil })
+	a.load = &load{log: log, events: events, marks: seen.marks, dir: cfg.LogDir(), now: opts.Now, said: opts.Log}
+	if err := a.load.begin(ctx); err != nil {
+		return a, err
+	}
+	seen.pressure(a.load.refuse)
 	committer := ingest.NewCommitter(log, bus.MaxPayload, opts.Now) //nolint:contextcheck // its work outlives the start
 	a.onStop("ingest", func(context.Context) error { committer.Stop(); return nil })
-	door := ingest.NewDoor(ingest.DoorConfig{Committer: committer, Rate: limit.NewRate(cfg.RateLimit), Ready: log.Healthy, Now: opts.Now, Log: opts.Log})
+	door := ingest.NewDoor(ingest.DoorConfig{Committer: committer, Rate: limit.NewRate(cfg.RateLimit), Ready: a.load.refuse, Now: opts.Now, Log: opts.Log})
 	handler := api.Handler(api.Deps{
 		Log: opts.Log, Now: opts.Now, Keys: auth.NewKeys(things), Tickets: auth.NewTickets(), Catalog: a.catalog, Registry: registry,
 		Events: events, Incidents: incidents, Query: engine, Vendors: source.NewCatalogue(), Channels: channels, Tester: a.notifier, Door: door,
-		Live: a.hub.Serve, IncidentChanged: a.hub.IncidentChanged, Metrics: seen.handler(), Ready: log.Healthy, Partitions: log.Partitions(),
+		Live: a.hub.Serve, IncidentChanged: a.hub.IncidentChanged, Metrics: seen.handler(), Ready: a.load.refuse, Rebuilding: a.load.rebuilding, Partitions: log.Partitions(),
 		PublicURL: cfg.PublicURL, Version: opts.Version,
 	}, ui.Handler())
 	return a, a.listen(ctx, handler)
@@ -254,6 +260,7 @@ func (a *App) Start(ctx context.Context) error {
 	}
 	a.running.Go(func() { a.hub.Run(ctx) })
 	a.running.Go(func() { a.watchCatalog(ctx) })
+	a.running.Go(func() { a.load.watch(ctx) })
 	if err := a.notifier.Start(ctx); err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package app
 import (
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,10 +23,12 @@ type telemetry struct {
 	folded     *prometheus.CounterVec
 	lag        *prometheus.GaugeVec
 	commits    *prometheus.HistogramVec
+	marks      []atomic.Uint64 // the last committed sequence of each partition
 }
 
-func newTelemetry() *telemetry {
+func newTelemetry(partitions int) *telemetry {
 	t := &telemetry{
+		marks:    make([]atomic.Uint64, partitions),
 		registry: prometheus.NewRegistry(),
 		processed: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pulsestream_events_processed_total",
 			Help: "Events taken from the log, duplicates left out."}, []string{"partition"}),
@@ -55,6 +58,17 @@ func (t *telemetry) notifications(stats func() notify.Stats) {
 	count("pulsestream_notifications_dead_total", "Notifications given up.", func(s notify.Stats) float64 { return float64(s.Dead) })
 }
 
+// pressure adds whether events are refused.
+func (t *telemetry) pressure(refuse func() error) {
+	t.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "pulsestream_refusing",
+		Help: "1 while events are refused: /readyz says why."}, func() float64 {
+		if refuse() != nil {
+			return 1
+		}
+		return 0
+	}))
+}
+
 func (t *telemetry) handler() http.Handler {
 	return promhttp.HandlerFor(t.registry, promhttp.HandlerOpts{Registry: t.registry})
 }
@@ -65,7 +79,8 @@ func (t *telemetry) Processed(partition, events, duplicates int) {
 	t.duplicates.WithLabelValues(p).Add(float64(duplicates))
 }
 
-func (t *telemetry) Committed(partition int, took time.Duration) {
+func (t *telemetry) Committed(partition int, seq uint64, took time.Duration) {
+	t.marks[partition].Store(seq)
 	t.commits.WithLabelValues(strconv.Itoa(partition)).Observe(took.Seconds())
 }
 

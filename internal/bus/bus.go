@@ -3,24 +3,34 @@
 // package that imports NATS.
 //
 // Each partition is a stream of its own, so that partitions are synced, read and repaired independently.
+//
+// # What holds when the disk does not
+//
+// JetStream trusts its files: it cuts a stream off at the first damaged byte and gives the numbers behind it again, and after a failed write or sync it
+// answers nobody until the process is started anew. So this package
+//
+//   - looks at the files before JetStream opens them, and mends them (inspect.go, mend.go, salvage.go);
+//   - keeps outside of JetStream what the log has promised and what it is (mark.go, ledger.go);
+//   - starts JetStream anew, inside the process, when it has failed and the disk is well again (heal.go);
+//   - checks blocks that have become old in the background, and before they are read (scrub.go).
+//
+// What is lost is named: see Loss. A partition's sequence numbers never go back and are never given twice, whatever is lost, so positions
+// in the log keep their order. Each loss begins a new incarnation; Resume says where a reader of an earlier one goes on.
+//
+// The folder has jetstream, which is the server's, guard, which is this package's, and damaged, copies of files as they were found.
 package bus
 
 import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
@@ -31,9 +41,23 @@ const MaxPayload = 1<<20 - 64<<10
 const (
 	metaIncarnation = "pulsestream.incarnation"
 	metaPartitions  = "pulsestream.partitions"
+	guardDir        = "guard"
+	maxPartitions   = 1 << 14
 	startTimeout    = 30 * time.Second
 	requestTimeout  = 10 * time.Second
+	appendTimeout   = 10 * time.Second
 	catalogSubject  = "catalog.changed"
+)
+
+// DefaultRetention is a day longer than events are kept, so that the store can always be built anew from the log.
+const DefaultRetention = 31 * 24 * time.Hour
+
+// Errors of an open log.
+var (
+	// ErrUnavailable: the log takes no messages now. Healthy says why; it takes them again by itself when the cause is gone.
+	ErrUnavailable = errors.New("the log takes no messages")
+	// ErrClosed: the log was closed.
+	ErrClosed = errors.New("the log is closed")
 )
 
 // Config says where the log is and how it is kept.
@@ -42,186 +66,232 @@ type Config struct {
 	Dir string
 	// Partitions is the number a new log is made with; an existing one keeps its own.
 	Partitions int
-	// Retention is how long messages are kept; 0 keeps them for 7 days.
+	// Begin is where each partition of a new log takes up the numbers; nil for a log that is not the continuation of another. An existing log
+	// goes on as it is.
+	Begin []Beginning
+	// Retention is how long messages are kept; 0 is DefaultRetention.
 	Retention time.Duration
+	// Committed says how far the store has read a partition, "" when it has read nothing. It is asked whenever the log is opened: the log must not be
+	// shorter. Nil is a log without a store.
+	Committed func(ctx context.Context, partition int) (incarnation string, seq uint64, err error)
+	// AppendTimeout bounds an Append, however long the disk takes; 0 is ten seconds.
+	AppendTimeout time.Duration
+	// VerifyAll checks every block before the log opens, rather than in the background.
+	VerifyAll bool
 	Log       *slog.Logger
 }
 
 // Bus is an open log.
 type Bus struct {
 	cfg      Config
-	server   *server.Server
-	conn     *nats.Conn
-	js       jetstream.JetStream
+	ledger   *ledger
 	producer uint64
 	parts    []*partition
+	faults   chan fault
+	stop     context.CancelFunc
+	running  sync.WaitGroup
+
+	mu       sync.Mutex
+	life     *life // nil while JetStream is not running
+	down     error // why it is not
+	closed   bool
+	handlers map[int]func(tenant.ID)
+	handler  int // the last key of handlers
 }
 
+// partition is what outlives a restart of JetStream.
 type partition struct {
-	subject     string
-	stream      string
-	incarnation string
-	mu          sync.Mutex // one append at a time: the order of numbers is the order in the log
-	frame       []byte
-	number      atomic.Uint64
+	index  int
+	number atomic.Uint64
+	turn   chan struct{} // holds a token while an append is under way: the order of numbers is the order in the log
+	since  atomic.Int64  // when the append under way began, Unix nanoseconds, 0 for none
+	// frame and scratch belong to whoever has the turn.
+	frame, scratch []byte
+	sizes          sizes
+	pending        unverified
+
+	mu   sync.Mutex
+	mark *mark
 }
 
-// Open starts the embedded log, making what is missing.
+// Open starts the embedded log, making what is missing and mending what is damaged.
 func Open(ctx context.Context, cfg Config) (*Bus, error) {
-	if cfg.Partitions <= 0 {
-		return nil, errors.New("bus: Partitions must be at least 1")
+	if cfg.Partitions <= 0 || cfg.Partitions > maxPartitions {
+		return nil, fmt.Errorf("bus: Partitions must be between 1 and %d", maxPartitions)
 	}
 	if cfg.Retention <= 0 {
-		cfg.Retention = 7 * 24 * time.Hour
+		cfg.Retention = DefaultRetention
 	}
-	b := &Bus{cfg: cfg}
+	if cfg.AppendTimeout <= 0 {
+		cfg.AppendTimeout = appendTimeout
+	}
+	b := &Bus{cfg: cfg, faults: make(chan fault, 1), handlers: map[int]func(tenant.ID){}, down: ErrUnavailable}
 	var seed [8]byte
 	_, _ = rand.Read(seed[:]) // never fails
 	b.producer = binary.BigEndian.Uint64(seed[:])
-	if err := b.start(ctx); err != nil {
+	if err := b.identify(); err != nil {
+		return nil, err
+	}
+	for p := range b.ledger.partitions() {
+		b.parts = append(b.parts, &partition{index: p, turn: make(chan struct{}, 1)})
+	}
+	if err := b.bring(ctx, fault{}); err != nil {
 		b.Close()
 		return nil, err
 	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	b.stop = stop
+	b.running.Go(func() { b.watch(background) })
+	b.running.Go(func() { b.scrub(background) })
 	return b, nil
 }
 
-func (b *Bus) start(ctx context.Context) error {
-	opts := &server.Options{
-		ServerName: "pulsestream", DontListen: true, NoSigs: true, JetStream: true, StoreDir: b.cfg.Dir,
-		SyncAlways: true, DisableJetStreamBanner: true, NoSystemAccount: true,
-		JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 1 << 50, // the disk is the limit; nearness to it is watched elsewhere
-	}
-	srv, err := server.NewServer(opts)
-	if err != nil {
-		return fmt.Errorf("start the embedded log: %w", err)
-	}
-	srv.SetLoggerV2(logger{b.cfg.Log}, false, false, false)
-	b.server = srv
-	srv.Start()
-	if !srv.ReadyForConnections(startTimeout) {
-		return fmt.Errorf("the embedded log in %s was not ready within %s: is another process using the directory?", b.cfg.Dir, startTimeout)
-	}
-	b.conn, err = nats.Connect("", nats.InProcessServer(srv), nats.MaxReconnects(-1), nats.ReconnectBufSize(-1))
-	if err != nil {
-		return fmt.Errorf("connect to the embedded log: %w", err)
-	}
-	b.js, err = jetstream.New(b.conn, jetstream.WithDefaultTimeout(requestTimeout))
-	if err != nil {
-		return fmt.Errorf("connect to the embedded log: %w", err)
-	}
-	return b.openStreams(ctx)
-}
-
-// openStreams opens partition 0, which knows how many there are, and then the others.
-func (b *Bus) openStreams(ctx context.Context) error {
-	first, err := b.openStream(ctx, 0, b.cfg.Partitions)
-	if err != nil {
-		return err
-	}
-	info, err := b.js.Stream(ctx, first.stream)
-	if err != nil {
-		return fmt.Errorf("open the log: %w", err)
-	}
-	n, err := strconv.Atoi(info.CachedInfo().Config.Metadata[metaPartitions])
-	if err != nil || n < 1 {
-		return fmt.Errorf("the log in %s does not say how many partitions it has: it was not made by this program", b.cfg.Dir)
-	}
-	b.parts = []*partition{first}
-	for p := 1; p < n; p++ {
-		part, err := b.openStream(ctx, p, n)
-		if err != nil {
-			return err
-		}
-		b.parts = append(b.parts, part)
-	}
-	return nil
-}
-
-func (b *Bus) openStream(ctx context.Context, p, partitions int) (*partition, error) {
-	part := &partition{subject: "events." + strconv.Itoa(p), stream: "EVENTS_" + strconv.Itoa(p)}
-	s, err := b.js.Stream(ctx, part.stream)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		var id [8]byte
-		_, _ = rand.Read(id[:]) // never fails
-		s, err = b.js.CreateStream(ctx, jetstream.StreamConfig{
-			Name: part.stream, Subjects: []string{part.subject}, Storage: jetstream.FileStorage,
-			Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, MaxAge: b.cfg.Retention,
-			MaxMsgs: -1, MaxBytes: -1, Replicas: 1, Duplicates: time.Second, DenyDelete: true, DenyPurge: true,
-			Metadata: map[string]string{metaIncarnation: hex.EncodeToString(id[:]), metaPartitions: strconv.Itoa(partitions)},
-		})
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open partition %d of the log: %w", p, err)
-	}
-	part.incarnation = s.CachedInfo().Config.Metadata[metaIncarnation]
-	if part.incarnation == "" {
-		return nil, fmt.Errorf("partition %d of the log in %s has no incarnation: it was not made by this program", p, b.cfg.Dir)
-	}
-	return part, nil
-}
+func (b *Bus) guard() string { return filepath.Join(b.cfg.Dir, guardDir) }
 
 // Partitions is the number of partitions, fixed when the log was made.
 func (b *Bus) Partitions() int { return len(b.parts) }
 
+// Losses are the messages that were ever found to be gone from this log, oldest first.
+func (b *Bus) Losses() []Loss { return b.ledger.losses() }
+
+// Repairs tell of damage by which nothing was lost, oldest first.
+func (b *Bus) Repairs() []Repair { return b.ledger.repairs() }
+
+// current is the running JetStream, or why there is none.
+func (b *Bus) current() (*life, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil, ErrClosed
+	}
+	if b.life == nil {
+		return nil, b.down
+	}
+	return b.life, nil
+}
+
 // Append writes one message and returns its sequence number once it is on disk. When it fails the message may be in the log
-// or not: nobody must be told that it was taken.
+// or not: nobody must be told that it was taken. It returns within Config.AppendTimeout, or earlier with ctx, whatever the disk does.
 func (b *Bus) Append(ctx context.Context, p int, payload []byte) (uint64, error) {
+	if len(payload) > MaxPayload {
+		return 0, fmt.Errorf("%w: %d bytes, at most %d", ErrTooLarge, len(payload), MaxPayload)
+	}
 	part := b.parts[p]
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.AppendTimeout)
+	defer cancel()
+	if err := part.stuck(); err != nil {
+		return 0, err
+	}
+	select {
+	case part.turn <- struct{}{}:
+	case <-ctx.Done():
+		return 0, fmt.Errorf("append to partition %d of the log: the message before it is still being written: %w", p, ctx.Err())
+	}
+	l, err := b.current()
+	if err != nil {
+		<-part.turn
+		return 0, err
+	}
+	number := part.number.Add(1)
+	part.frame, part.scratch = appendFrame(part.frame[:0], p, b.producer, number, payload, part.scratch)
+	part.since.Store(time.Now().UnixNano())
+	type result struct {
+		seq uint64
+		err error
+	}
+	done := make(chan result, 1)
+	go func() { // a disk that hangs must not keep the caller
+		seq, err := b.write(l, part, number)
+		part.since.Store(0)
+		<-part.turn
+		done <- result{seq, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil {
+			return 0, fmt.Errorf("append to partition %d of the log: %w", p, r.err)
+		}
+		return r.seq, nil
+	case <-ctx.Done():
+		return 0, fmt.Errorf("append to partition %d of the log: the disk has not answered: %w", p, ctx.Err())
+	}
+}
+
+// stuckAfter is how long an append may take before those behind it are refused at once.
+const stuckAfter = 5 * time.Second
+
+// stuck says that the disk has not answered for some time.
+func (part *partition) stuck() error {
+	since := part.since.Load()
+	if since == 0 {
+		return nil
+	}
+	if d := time.Since(time.Unix(0, since)); d > stuckAfter {
+		return fmt.Errorf("%w: the disk under partition %d has not answered for %s", ErrUnavailable, part.index, d.Round(time.Second))
+	}
+	return nil
+}
+
+// write publishes the partition's frame and notes the acknowledgement.
+func (b *Bus) write(l *life, part *partition, number uint64) (uint64, error) {
+	seq, err := l.publish(subjectName(part.index), part.frame)
+	if err != nil {
+		if l.ctx.Err() == nil {
+			b.report(fault{life: l, reason: "an append failed: " + err.Error()})
+		}
+		return 0, err
+	}
+	part.sizes.add(seq, uint64(recordHeader+len(subjectName(part.index))+len(part.frame)+recordHash)) //nolint:gosec // a length
+	if err := part.acknowledged(seq, number); err != nil {
+		// The message is on disk; only the promise about it could not be written down.
+		b.cfg.Log.Warn("the high-water mark could not be written", "pulsestream.partition", part.index, "error.message", err.Error())
+	}
+	return seq, nil
+}
+
+func (part *partition) acknowledged(seq, number uint64) error {
 	part.mu.Lock()
-	defer part.mu.Unlock()
-	part.frame = appendFrame(part.frame[:0], b.producer, part.number.Add(1), payload)
-	ack, err := b.js.Publish(ctx, part.subject, part.frame)
-	if err != nil {
-		return 0, fmt.Errorf("append to partition %d of the log: %w", p, err)
+	m := part.mark
+	part.mu.Unlock()
+	if m == nil {
+		return nil
 	}
-	return ack.Sequence, nil
-}
-
-// Tail says which incarnation a partition's log is in, and the first and last sequence numbers it holds.
-func (b *Bus) Tail(ctx context.Context, p int) (incarnation string, first, last uint64, err error) {
-	part := b.parts[p]
-	s, err := b.js.Stream(ctx, part.stream)
-	if err != nil {
-		return "", 0, 0, fmt.Errorf("look at partition %d of the log: %w", p, err)
-	}
-	st := s.CachedInfo().State
-	return part.incarnation, st.FirstSeq, st.LastSeq, nil
-}
-
-// AnnounceCatalog tells every process that the catalog of a tenant has changed. It is a hint: it may be lost.
-func (b *Bus) AnnounceCatalog(t tenant.ID) {
-	if err := b.conn.Publish(catalogSubject, []byte(t)); err != nil {
-		b.cfg.Log.Warn("catalog change not announced; processes will notice it by themselves within seconds", "tenant.id", string(t), "error.message", err.Error())
-	}
-}
-
-// OnCatalogChange calls f, from one goroutine, for each announced change until stop is called.
-func (b *Bus) OnCatalogChange(f func(tenant.ID)) (stop func(), err error) {
-	sub, err := b.conn.Subscribe(catalogSubject, func(m *nats.Msg) { f(tenant.ID(m.Data)) })
-	if err != nil {
-		return nil, fmt.Errorf("subscribe to changes of the catalog: %w", err)
-	}
-	return func() { _ = sub.Unsubscribe() }, nil
+	return m.acknowledged(seq, number)
 }
 
 // Healthy says why the log cannot take messages, or nil.
 func (b *Bus) Healthy() error {
-	if b.server == nil || !b.server.Running() || b.conn == nil || !b.conn.IsConnected() {
-		return errors.New("the embedded log is not running")
+	l, err := b.current()
+	if err != nil {
+		return err
 	}
-	if !b.server.JetStreamEnabled() {
-		return errors.New("the embedded log has stopped taking messages: look for a full or failing disk")
+	if err := l.healthy(); err != nil {
+		return err
+	}
+	for _, part := range b.parts {
+		if err := part.stuck(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 // Close ends the log. What was acknowledged is on disk.
 func (b *Bus) Close() {
-	if b.conn != nil {
-		b.conn.Close()
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return
 	}
-	if b.server != nil {
-		b.server.Shutdown()
-		b.server.WaitForShutdown()
+	b.closed = true
+	b.mu.Unlock()
+	if b.stop != nil {
+		b.stop()
+		b.running.Wait()
 	}
+	b.mu.Lock()
+	l := b.life
+	b.life = nil
+	b.mu.Unlock()
+	b.end(l, true)
 }

@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Message is one message of the log. Payload is nil when Err says that the message is damaged.
+// Message is one message of the log. Payload is nil when Err says that the message is damaged, or stands for lost ones.
 type Message struct {
 	Seq      uint64
 	Producer uint64
@@ -22,11 +23,14 @@ type Message struct {
 
 // Reader reads a partition in order.
 type Reader struct {
-	partition int
+	bus       *Bus
+	life      *life
+	part      *partition
 	messages  jetstream.MessagesContext
 	next      uint64
 	fetched   chan Message
 	done      chan struct{}
+	closeOnce sync.Once
 	err       error
 }
 
@@ -36,9 +40,18 @@ const readAhead = 16
 // ErrGap is returned when the log no longer holds the message that should come next.
 var ErrGap = errors.New("messages are missing from the log")
 
-// Read starts reading a partition behind sequence number after.
+// Read starts reading a partition behind sequence number after. The reader ends with an error when the log has to be started anew; another one
+// can be opened as soon as Healthy says nothing.
 func (b *Bus) Read(ctx context.Context, p int, after uint64) (*Reader, error) {
-	cons, err := b.js.OrderedConsumer(ctx, b.parts[p].stream, jetstream.OrderedConsumerConfig{
+	l, err := b.current()
+	if err != nil {
+		return nil, err
+	}
+	part := b.parts[p]
+	if err := b.ahead(l, part, after+1); err != nil {
+		return nil, fmt.Errorf("read partition %d of the log: %w", p, err)
+	}
+	cons, err := l.js.OrderedConsumer(ctx, streamName(p), jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1, InactiveThreshold: time.Minute,
 	})
 	if err != nil {
@@ -48,39 +61,76 @@ func (b *Bus) Read(ctx context.Context, p int, after uint64) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read partition %d of the log: %w", p, err)
 	}
-	r := &Reader{partition: p, messages: messages, next: after + 1, fetched: make(chan Message), done: make(chan struct{})}
-	go r.fetch()
+	r := &Reader{bus: b, life: l, part: part, messages: messages, next: after + 1, fetched: make(chan Message), done: make(chan struct{})}
+	stop := context.AfterFunc(l.ctx, messages.Stop)
+	go func() {
+		defer stop()
+		r.fetch()
+	}()
 	return r, nil
 }
 
 func (r *Reader) fetch() {
 	defer close(r.fetched)
 	for {
-		msg, err := r.messages.Next()
+		m, err := r.take()
 		if err != nil {
-			if !errors.Is(err, jetstream.ErrMsgIteratorClosed) {
-				r.err = fmt.Errorf("read partition %d of the log: %w", r.partition, err)
-			}
+			r.err = r.why(err)
 			return
 		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			r.err = fmt.Errorf("read partition %d of the log: %w", r.partition, err)
-			return
-		}
-		m := Message{Seq: meta.Sequence.Stream, Pending: meta.NumPending}
-		if m.Seq > r.next {
-			r.err = fmt.Errorf("%w: partition %d goes on with %d, expected %d", ErrGap, r.partition, m.Seq, r.next)
-			return
-		}
-		r.next = m.Seq + 1
-		m.Producer, m.Number, m.Payload, m.Err = parseFrame(msg.Data())
 		select {
 		case r.fetched <- m:
 		case <-r.done:
 			return
+		case <-r.life.ctx.Done():
+			r.err = r.why(r.life.ctx.Err())
+			return
 		}
 	}
+}
+
+// why is the error that the reader ends with.
+func (r *Reader) why(err error) error {
+	select {
+	case <-r.done:
+		return nil
+	default:
+	}
+	if r.life.ctx.Err() != nil {
+		err = fmt.Errorf("%w: it is started anew", ErrUnavailable)
+	}
+	return fmt.Errorf("read partition %d of the log: %w", r.part.index, err)
+}
+
+// take gets the next message.
+func (r *Reader) take() (Message, error) {
+	msg, err := r.messages.Next()
+	if err != nil {
+		return Message{}, err
+	}
+	meta, err := msg.Metadata()
+	if err != nil {
+		return Message{}, err
+	}
+	m := Message{Seq: meta.Sequence.Stream, Pending: meta.NumPending}
+	first := m.Seq
+	f, length, err := readFrame(msg.Data())
+	if err == nil && length != len(msg.Data()) {
+		err = fmt.Errorf("%w: it is longer than it says", ErrDamaged)
+	}
+	if from, to, reason, ok := f.lost(); ok && err == nil {
+		first = min(from, m.Seq)
+		err = fmt.Errorf("%w: %d to %d: %s", ErrLost, from, to, reason)
+	}
+	if first > r.next {
+		return Message{}, fmt.Errorf("%w: expected is %d, it goes on with %d", ErrGap, r.next, m.Seq)
+	}
+	r.next = m.Seq + 1
+	m.Producer, m.Number, m.Err = f.producer, f.number, err
+	if err == nil {
+		m.Payload, m.Err = f.payload()
+	}
+	return m, r.bus.ahead(r.life, r.part, r.next)
 }
 
 // Messages gives the messages in order. It is closed when the reader ends; Err then says why.
@@ -91,6 +141,8 @@ func (r *Reader) Err() error { return r.err }
 
 // Close ends the reader.
 func (r *Reader) Close() {
-	close(r.done)
-	r.messages.Stop()
+	r.closeOnce.Do(func() {
+		close(r.done)
+		r.messages.Stop()
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -84,7 +85,7 @@ func (d *Demo) run(ctx context.Context) error {
 	}
 	d.welcome()
 	start := d.cfg.Now().Truncate(time.Second)
-	d.traffic = NewTraffic(d.cfg.Seed, d.cfg.Rate, Script{}) // nobody was watching, so nothing broke
+	d.traffic = NewTraffic(d.cfg.Seed, d.cfg.Rate, d.cfg.Script)
 	from, err := d.begin(ctx, start)
 	if err != nil {
 		return err
@@ -124,7 +125,7 @@ func (d *Demo) notified(kind string, verified bool) {
 func (d *Demo) welcome() {
 	base := strings.TrimRight(d.cfg.URL, "/")
 	d.out.text("\n%s is running, with simulated traffic of Stripe, GitHub, Twilio, SendGrid and a shop.\n", d.out.bold("PulseStream"))
-	d.out.text("  Open this link, which signs you in:\n\n      %s\n", d.out.bold(base+"/#key="+d.cfg.Key))
+	d.out.text("  Open this link, which signs you in:\n\n      %s\n", d.out.bold(base+"/#key="+url.QueryEscape(d.cfg.Key)))
 	d.out.text("  Or open %s and sign in with the API key\n\n      %s\n", base, d.out.bold(d.cfg.Key))
 	d.out.text("  The API is described at %s/docs; stop with Ctrl-C.\n", base)
 }

@@ -110,18 +110,18 @@ func again(ctx context.Context, do func() error) error {
 	}
 }
 
-// Sizes of what is sent at once.
+// How much is sent at once.
 const (
-	postSize  = 2000
-	postAtOne = 3
-	hookAtOne = 24
+	postSize      = 2000 // events in a request
+	postsUnderWay = 3
+	hooksUnderWay = 24
 )
 
 // carrier sends events through the doors, several at a time.
 type carrier struct {
 	ctx     context.Context // of the one call that made it
 	doors   *doors
-	all     map[string]bool // sources that go by webhook; the others are posted
+	byHook  map[string]bool // the sources that send webhooks; the others' events are posted
 	pending []Event
 	slots   struct{ hooks, posts chan struct{} }
 	running sync.WaitGroup
@@ -130,17 +130,17 @@ type carrier struct {
 }
 
 func (d *doors) carrier(ctx context.Context, byWebhook ...string) *carrier {
-	c := &carrier{ctx: ctx, doors: d, all: map[string]bool{}}
+	c := &carrier{ctx: ctx, doors: d, byHook: map[string]bool{}}
 	for _, s := range byWebhook {
-		c.all[s] = true
+		c.byHook[s] = true
 	}
-	c.slots.hooks, c.slots.posts = make(chan struct{}, hookAtOne), make(chan struct{}, postAtOne)
+	c.slots.hooks, c.slots.posts = make(chan struct{}, hooksUnderWay), make(chan struct{}, postsUnderWay)
 	return c
 }
 
 // take sends an event, now or with others; it waits while enough is under way.
 func (c *carrier) take(ev Event) {
-	if c.all[ev.Source] {
+	if c.byHook[ev.Source] {
 		c.run(c.slots.hooks, func() error { return c.doors.deliver(c.ctx, &ev) })
 		return
 	}

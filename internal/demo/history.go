@@ -8,9 +8,6 @@ import (
 	"github.com/pulsestream/pulsestream/client"
 )
 
-// backlog is events of stories that have begun, but which happen later.
-type backlog struct{ events []Event }
-
 // begin is the first second of the history that the server doesn't have yet: of an earlier demo it has what came until then.
 func (d *Demo) begin(ctx context.Context, now time.Time) (time.Time, error) {
 	begin := now.Add(-d.cfg.History)

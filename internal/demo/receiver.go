@@ -21,7 +21,7 @@ type receiver struct {
 }
 
 // receiverKey signs the notifications. It protects nothing: only the demo listens.
-const receiverKey = "pulsestream demo: notifications." //nolint:gosec // see above
+const receiverKey = "pulsestream demo: notifications."
 
 // newReceiver listens on a port of its own of this machine. It tells heard of each notification that arrives.
 func newReceiver(ctx context.Context, heard func(kind string, verified bool)) (*receiver, error) {

@@ -91,28 +91,28 @@ func (d *Demo) watchOver(ctx context.Context) error {
 
 // rules each see one of the troubles. They count failures within half a minute: on a bad day of usual size there are a few.
 func rules(channels []string) []client.Rule {
-	above := func(value, clear float64) client.Condition {
-		return client.Condition{Type: "threshold", Op: ">", Value: value, Clear: &clear}
+	above := func(value, clearAt float64) client.Condition {
+		return client.Condition{Type: "threshold", Op: ">", Value: value, Clear: &clearAt}
 	}
 	return []client.Rule{
 		{
 			Slug: "payments-fail", Name: "Stripe payments fail", Metric: "stripe-payments", Agg: "count", GroupBy: []string{"country"},
-			Where: map[string]string{"status": "failed"}, Window: "30s", Condition: above(10, 3), For: "5s", Severity: "critical", Channels: channels,
+			Where: map[string]string{"status": "failed"}, Window: "30s", Condition: above(7, 3), For: "5s", Severity: "critical", Channels: channels,
 			Summary: "Customers cannot pay. Split stripe-failed-payments by failure_code to see whether it is Stripe or the banks, look at status.stripe.com, and offer another way to pay if it lasts.",
 		},
 		{
 			Slug: "messages-undelivered", Name: "Text messages are not delivered", Metric: "twilio-messages", Agg: "count", GroupBy: []string{"source", "country"},
-			Where: map[string]string{"status": "undelivered"}, Window: "30s", Condition: above(6, 2), For: "5s", Severity: "critical", Channels: channels,
+			Where: map[string]string{"status": "undelivered"}, Window: "30s", Condition: above(5, 2), For: "5s", Severity: "critical", Channels: channels,
 			Summary: "Customers do not get their sign-in codes. Split twilio-messages by carrier, and send codes by e-mail meanwhile.",
 		},
 		{
 			Slug: "builds-fail", Name: "Builds fail", Metric: "github-workflow-runs", Agg: "count", GroupBy: []string{"source"},
-			Where: map[string]string{"conclusion": "failure"}, Window: "30s", Condition: above(5, 2), For: "5s", Severity: "warning", Channels: channels,
+			Where: map[string]string{"conclusion": "failure"}, Window: "30s", Condition: above(7, 2), For: "5s", Severity: "warning", Channels: channels,
 			Summary: "Builds fail everywhere, so it is hardly the code. Look at githubstatus.com before you look for the commit.",
 		},
 		{
 			Slug: "mail-bounces", Name: "E-mail bounces", Metric: "sendgrid-mail", Agg: "count", GroupBy: []string{"source", "domain"},
-			Where: map[string]string{"event": "bounce"}, Window: "30s", Condition: above(10, 3), For: "5s", Severity: "warning", Channels: channels,
+			Where: map[string]string{"event": "bounce"}, Window: "30s", Condition: above(9, 4), For: "5s", Severity: "warning", Channels: channels,
 			Summary: "A provider refuses our mail. Pause newsletters before our reputation suffers; receipts go through the other pool.",
 		},
 	}

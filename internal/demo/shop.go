@@ -72,7 +72,7 @@ func (s *story) checkout() {
 		s.shop(s.between(20*time.Second, 90*time.Second), "checkout.abandoned", b.order, about(object{"reason": "left"}))
 		return
 	}
-	at := s.between(4*time.Second, 40*time.Second)
+	at := s.between(4*time.Second, 25*time.Second)
 	for attempt := 1; ; attempt++ {
 		d, paid := s.pay(at, &b)
 		if paid {
@@ -83,7 +83,7 @@ func (s *story) checkout() {
 			s.shop(at+s.between(2*time.Second, 30*time.Second), "checkout.abandoned", b.order, about(object{"reason": "payment"}))
 			return
 		}
-		at += s.between(3*time.Second, 9*time.Second)
+		at += s.between(2*time.Second, 7*time.Second)
 	}
 	s.shop(at+250*time.Millisecond, "order.placed", b.order, about(object{"duration_ms": at.Milliseconds()}))
 	s.mail(at+time.Second, "receipt")

@@ -25,7 +25,7 @@ func (s *story) text(after time.Duration, purpose string) {
 	if s.place.code == "GB" && s.script.down(twilioDown, s.at(after)) {
 		// What still arrives takes long.
 		took = 2*time.Second + 3*took
-		if draw < 0.85 {
+		if draw < 0.92 {
 			code := choose(s.Rand, []weighted[int]{{0.8, 30008}, {0.2, 30003}})
 			tell(after+time.Second+took/10, "undelivered", object{"error_code": code, "error_message": twilioErrors(code)})
 			return

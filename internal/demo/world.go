@@ -71,11 +71,11 @@ func flows() []flow {
 		{"refund", 0.05, working, (*story).refund},
 		{"dispute", 0.008, shopping, (*story).dispute},
 		{"payout", 0.004, working, (*story).payout},
-		{"login", 1.7, shopping, (*story).login},
+		{"login", 1.9, shopping, (*story).login},
 		{"newsletter", 1.1, mailing, (*story).newsletter},
 		{"push", 0.22, working, (*story).push},
 		{"pull", 0.16, working, (*story).pull},
-		{"build", 0.52, working, (*story).build},
+		{"build", 0.8, working, (*story).build},
 		{"deploy", 0.07, working, (*story).deploy},
 		{"advisory", 0.004, working, (*story).advisory},
 	}

@@ -188,7 +188,9 @@ func (s *session) commit(ctx context.Context) {
 		defer cancel()
 		started := s.cfg.Now()
 		offset, err := s.store(ctx, &b.commit)
-		s.cfg.Observer.Committed(s.partition, s.cfg.Now().Sub(started))
+		if err == nil {
+			s.cfg.Observer.Committed(s.partition, offset.Seq, s.cfg.Now().Sub(started))
+		}
 		result <- committed{from: from, to: b.commit.To.Seq, offset: offset, err: err, transitions: b.commit.Transitions}
 	}()
 }

@@ -70,7 +70,7 @@ type Live interface {
 // Observer counts what happens, for the operator.
 type Observer interface {
 	Processed(partition int, events, duplicates int)
-	Committed(partition int, took time.Duration)
+	Committed(partition int, seq uint64, took time.Duration)
 	Lag(partition int, messages uint64)
 	Failed(partition int, stage string)
 	Folded(t tenant.ID, metric int64)

@@ -95,10 +95,10 @@ type observer struct {
 	failures map[string]int
 }
 
-func (o *observer) Processed(int, int, int)      {}
-func (o *observer) Committed(int, time.Duration) {}
-func (o *observer) Lag(int, uint64)              {}
-func (o *observer) Folded(tenant.ID, int64)      {}
+func (o *observer) Processed(int, int, int)              {}
+func (o *observer) Committed(int, uint64, time.Duration) {}
+func (o *observer) Lag(int, uint64)                      {}
+func (o *observer) Folded(tenant.ID, int64)              {}
 func (o *observer) Failed(_ int, stage string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -86,7 +86,7 @@ func cpu(b *testing.B) func() {
 func BenchmarkCommit(b *testing.B) {
 	for _, size := range []struct{ events, rollups int }{{0, 0}, {10, 10}, {1000, 100}, {10_000, 1000}} {
 		b.Run(fmt.Sprintf("%d_events_%d_rollups", size.events, size.rollups), func(b *testing.B) {
-			s := open(b, b.TempDir())
+			s := open(b, b.TempDir(), nil)
 			defer s.Close() //nolint:errcheck // a benchmark's
 			l := newLoad()
 			l.into(b, s, size.events, size.rollups)
@@ -108,7 +108,7 @@ func BenchmarkCommit(b *testing.B) {
 // BenchmarkRead fills a store with 5 M events first, which takes half a minute.
 func BenchmarkRead(b *testing.B) {
 	dir := benchDir(b)
-	s := open(b, dir)
+	s := open(b, dir, nil)
 	defer s.Close() //nolint:errcheck // a benchmark's
 	fill(b, s)
 	if info, err := os.Stat(filepath.Join(dir, "events.duckdb")); err == nil {
@@ -208,7 +208,7 @@ func BenchmarkRollups(b *testing.B) {
 	for _, compacted := range []bool{false, true} {
 		dir := filepath.Join(benchDir(b), fmt.Sprintf("rollups_compacted_%v", compacted))
 		fillRollups(b, dir, begin, compacted)
-		s := open(b, dir)
+		s := open(b, dir, asItIs)
 		read := func(name string, q store.RollupQuery, want int) {
 			q.Metric, q.Step, q.From, q.To = 7, time.Minute, begin, begin.Add(24*time.Hour)
 			b.Run(fmt.Sprintf("compacted_%v/%s_scalars_%v", compacted, name, q.Scalars), func(b *testing.B) {
@@ -232,13 +232,16 @@ func BenchmarkRollups(b *testing.B) {
 	}
 }
 
+// asItIs keeps a store from compacting by itself.
+func asItIs(cfg *duckdb.Config) { cfg.CompactEvery = -1 }
+
 // fillRollups makes a store of 2.9 M series and minutes, in two parts each, and leaves it checkpointed.
 func fillRollups(b *testing.B, dir string, begin time.Time, compact bool) {
 	b.Helper()
 	if _, err := os.Stat(dir); err == nil {
 		return
 	}
-	s := open(b, dir)
+	s := open(b, dir, asItIs)
 	l := newLoad()
 	for part := range 2 * 1440 {
 		c := l.commit(0, 0)

@@ -31,7 +31,9 @@ func (s *Store) Commit(ctx context.Context, c *store.Commit) (store.Offset, erro
 	if err != nil {
 		return store.Offset{}, err
 	}
-	s.backlog.committed(c.Rollups, s.now())
+	now := s.now()
+	s.committed.Store(now.UnixNano())
+	s.backlog.committed(c.Rollups, now)
 	return to, nil
 }
 

@@ -132,7 +132,10 @@ func execute(s mapping.PreparedStatement) (*result, error) {
 	}
 	for wait := 10 * time.Microsecond; ; {
 		state := mapping.PendingExecuteTask(p)
-		if state == mapping.PendingStateError || mapping.PendingExecutionIsFinished(state) {
+		if state == mapping.PendingStateError {
+			return nil, &engineError{message: mapping.PendingError(p)}
+		}
+		if mapping.PendingExecutionIsFinished(state) {
 			break
 		}
 		if state == mapping.PendingStateNoTasksAvailable {

@@ -113,7 +113,7 @@ func TestAKilledProcessLeavesWholeCommitsOnly(t *testing.T) {
 	const each = 50
 	for round := range 8 {
 		told := killed(t, dir, each, 1+rand.IntN(40)) //nolint:gosec // any number
-		s := open(t, dir)
+		s := open(t, dir, nil)
 		p, err := s.Partition(t.Context(), 0)
 		if err != nil {
 			t.Fatal(err)
@@ -173,7 +173,7 @@ func TestADamagedFileIsTold(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
-			s := open(t, dir)
+			s := open(t, dir, nil)
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}

@@ -26,6 +26,10 @@ func (e *engineError) Unwrap() error {
 		is   error
 	}{
 		{"Corrupt database file", ErrDamaged}, {"computed checksum", ErrDamaged},
+		// What the operating system said comes before what DuckDB made of it: a commit that failed for want of room on the disk is
+		// an "Invalid Input Error", and no fault of the events in it.
+		{"No space left on device", store.ErrBroken}, {"Disk quota exceeded", store.ErrBroken}, {"Input/output error", store.ErrBroken},
+		{"Read-only file system", store.ErrBroken}, {"Could not write file", store.ErrBroken},
 		{"database has been invalidated", store.ErrBroken}, {"IO Error", store.ErrBroken}, {"FATAL Error", store.ErrBroken},
 		{"Constraint Error", store.ErrRefused}, {"Conversion Error", store.ErrRefused},
 		{"Invalid Input Error", store.ErrRefused}, {"Out of Range Error", store.ErrRefused},

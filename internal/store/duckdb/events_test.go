@@ -2,9 +2,7 @@ package duckdb_test
 
 import (
 	"log/slog"
-	"os"
 	"path/filepath"
-	"strconv"
 	"testing"
 
 	"github.com/pulsestream/pulsestream/internal/store"
@@ -13,22 +11,19 @@ import (
 )
 
 func TestEvents(t *testing.T) {
-	storetest.Events(t, func(t *testing.T, dir string) store.Events { return open(t, dir) })
+	storetest.Events(t, func(t *testing.T, dir string) store.Events { return open(t, dir, nil) })
 }
 
 // open opens the store of a folder, with what it has to say in the test's log. Whoever opens it closes it.
-func open(t testing.TB, dir string) *duckdb.Store {
+func open(t testing.TB, dir string, change func(*duckdb.Config)) *duckdb.Store {
 	t.Helper()
-	s, err := duckdb.Open(t.Context(), duckdb.Config{
-		Path: filepath.Join(dir, "events.duckdb"), MemoryLimit: 1 << 30, Threads: threads(), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
-	})
+	cfg := duckdb.Config{Path: filepath.Join(dir, "events.duckdb"), MemoryLimit: 1 << 30, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	if change != nil {
+		change(&cfg)
+	}
+	s, err := duckdb.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
-}
-
-func threads() int {
-	n, _ := strconv.Atoi(os.Getenv("T"))
-	return n
 }

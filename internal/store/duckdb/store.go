@@ -23,7 +23,7 @@ type Config struct {
 	MemoryLimit   int64         // bytes for DuckDB's buffers and queries; 0 is a quarter of the machine's memory, at most 4 GiB
 	Threads       int           // of DuckDB's queries; 0 is GOMAXPROCS
 	CompactEvery  time.Duration // 0 is a second; negative: only when Compact is called
-	CheckpointLog int64         // bytes of the write-ahead log from which a checkpoint is made; 0 is 64 MiB
+	CheckpointLog int64         // bytes that the write-ahead log may have before it is written into the file; 0 is 64 MiB
 	Now           func() time.Time
 }
 
@@ -39,8 +39,9 @@ type Store struct {
 	opened  int64         // settled when the store was opened
 	settled atomic.Int64  // number of the last write that is over: all up to it are stored or never will be
 
-	newest  atomic.Int64 // no event's time is later, in Unix nanoseconds
-	backlog backlog
+	committed atomic.Int64 // when the last commit was, in Unix nanoseconds
+	newest    atomic.Int64 // no event's time is later, in Unix nanoseconds
+	backlog   backlog
 
 	mu      sync.Mutex
 	idle    []*conn

@@ -58,6 +58,7 @@ func Events(t *testing.T, open func(t *testing.T, dir string) store.Events) {
 		"after Close every call says that the store is closed":                  closedIsClosed,
 		"commits of different partitions and readers do not disturb each other": concurrentPartitionsAndReaders,
 		"a reader sees whole commits only":                                      readersSeeWholeCommits,
+		"what was asked for in vain is found once it is there":                  emptyIsNotForEver,
 		"a callback may call the store":                                         callbacksMayCallTheStore,
 	}
 	for name, test := range tests {

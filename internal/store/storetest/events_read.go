@@ -317,3 +317,19 @@ func anEndingContextStopsAReadUnderWay(t *testing.T, b *bench) {
 	}
 	b.same("events afterwards", len(b.scan(acme, store.Scan{WithoutData: true})), 20000)
 }
+
+// A store may plan a query by what it holds at the time; the plan must not outlive that.
+func emptyIsNotForEver(_ *testing.T, b *bench) {
+	for n, want := range []string{
+		"0 events, 0 identities, 0 rollups, 0 fills, 0 states, 0 transitions, 0 incidents, at 0",
+		"1 events, 1 identities, 1 rollups, 1 fills, 1 states, 1 transitions, 1 incidents, at 1",
+		"2 events, 2 identities, 2 rollups, 2 fills, 2 states, 2 transitions, 2 incidents, at 2",
+	} {
+		b.same("counts", b.counts(), want)
+		_, err := b.Event(b.ctx, acme, "shop", fmt.Sprintf("e%d", n+1))
+		b.same("found too early", errors.Is(err, store.ErrNotFound), true)
+		b.commit(everything(n + 1))
+		_, err = b.Event(b.ctx, acme, "shop", fmt.Sprintf("e%d", n+1))
+		b.must(err)
+	}
+}
