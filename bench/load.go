@@ -25,7 +25,7 @@ type generator struct {
 
 // batch is a JSON array of n events from number first on. At gives their times; without it they are the server's to set.
 func (g *generator) batch(first, n int, at func(i int) time.Time) []byte {
-	dst := append(make([]byte, 0, n*320), '[')
+	dst := append(make([]byte, 0, n*400), '[')
 	for i := first; i < first+n; i++ {
 		if i > first {
 			dst = append(dst, ',')
@@ -54,7 +54,7 @@ func (g *generator) appendEvent(dst []byte, i int, at time.Time) []byte {
 		dst = append(dst, value...)
 	}
 	text(`{"id":"`, g.prefix)
-	number(`-`, i)
+	dst = appendHex(append(dst, '-'), scatter(uint64(i))) //nolint:gosec // i is not negative
 	text(`","source":"`, g.source)
 	number(`-`, i/3%loadSources)
 	text(`","type":"`, g.types)
@@ -69,7 +69,24 @@ func (g *generator) appendEvent(dst []byte, i int, at time.Time) []byte {
 	text(`","status":"`, statuses[i*3%len(statuses)])
 	number(`","attempt":`, 1+i%3)
 	number(`,"card":{"brand":"visa","last4":"4242","exp_year":`, 2030+i%5)
-	return append(dst, `},"livemode":true}}`...)
+	dst = appendHex(append(dst, `},"balance_transaction":"txn_`...), scatter(^uint64(i))) //nolint:gosec // i is not negative
+	return append(dst, `","livemode":true}}`...)
+}
+
+// scatter maps numbers one to one onto numbers that look random (the finalizer of SplitMix64): ids that are counted up would make
+// what is stored look smaller than the ids of vendors do.
+func scatter(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+func appendHex(dst []byte, x uint64) []byte {
+	for shift := 60; shift >= 0; shift -= 4 {
+		dst = append(dst, "0123456789abcdef"[x>>shift&15])
+	}
+	return dst
 }
 
 // sent is a batch of the load, as it went.

@@ -73,7 +73,7 @@ func (c *Client) LiveByTicket(ctx context.Context, ticket string) (*Live, error)
 }
 
 func (c *Client) dial(ctx context.Context, path string, h http.Header) (*Live, error) {
-	conn, resp, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(c.base, "http")+path, &websocket.DialOptions{HTTPHeader: h})
+	conn, resp, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(c.base, "http")+path, &websocket.DialOptions{HTTPHeader: h}) //nolint:bodyclose // the library has done it
 	if err != nil {
 		if resp != nil && resp.StatusCode >= http.StatusBadRequest {
 			body, _ := io.ReadAll(resp.Body) // the library keeps the beginning of it

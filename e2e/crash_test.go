@@ -285,9 +285,9 @@ func TestKilledWhileItStartsItLosesAndDoublesNothing(t *testing.T) {
 			return nil
 		})
 		s.kill()
-		for _, after := range []time.Duration{0, 30, 100, 200, 350} { // milliseconds into the recovery
+		for _, after := range []int{0, 30, 100, 200, 350} { // milliseconds into the recovery
 			s.launch()
-			timer := time.NewTimer(after * time.Millisecond)
+			timer := time.NewTimer(time.Duration(after) * time.Millisecond)
 			select {
 			case <-timer.C:
 			case <-s.proc.exited:

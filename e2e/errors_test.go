@@ -161,7 +161,7 @@ func TestBodiesOfEventsThatCannotBeRead(t *testing.T) {
 func TestARequestWithoutALengthIsBoundedToo(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	req, err := http.NewRequestWithContext(t.Context(), "POST", s.url+"/v1/events", &endless{})
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/v1/events", &endless{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,7 +63,7 @@ func stripeSigned(w webhook, secret string) http.Header {
 // deliver sends a webhook to its hook, as a vendor would.
 func deliver(t testing.TB, to string, h http.Header, body []byte) *client.Response {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), "POST", to, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, to, bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,6 +216,25 @@ func TestVendorsWebhooksAreCountedOnceByType(t *testing.T) {
 				t.Fatal(err)
 			}
 			post(half, len(order))
+
+			// None that is forged is taken: signed with another secret, changed, or cut short.
+			inParallel(len(webhooks), func(i int) {
+				w := webhooks[i]
+				w.header = w.header.Clone()
+				w.header.Set("X-GitHub-Delivery", "forged-"+w.id)
+				h, body := vendor.sign(w, secret), w.body
+				switch i % 3 {
+				case 0:
+					h = vendor.sign(w, "another secret")
+				case 1:
+					body = bytes.Replace(body, []byte(`"`), []byte(`"x`), 1)
+				case 2:
+					body = body[:len(body)-1-i]
+				}
+				if r := deliver(t, source.URL, h, body); r.Status != http.StatusUnauthorized {
+					t.Errorf("%s %s, forged: %d %s", w.kind, w.id, r.Status, clip(r.Body))
+				}
+			})
 
 			stored := s.waitForEvents(client.EventQuery{Source: "billing"}, len(webhooks))
 			byID := map[string]client.StoredEvent{}

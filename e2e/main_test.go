@@ -27,14 +27,14 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		panic(err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	binary := filepath.Join(dir, "pulsestream")
 	build := exec.Command("go", "build", "-o", binary, "../cmd/pulsestream")
 	build.Stdout, build.Stderr = os.Stderr, os.Stderr
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "the binary could not be built, so no server will start:", err)
 	}
-	if err := os.Setenv(binaryVariable, binary); err != nil { //nolint:usetesting // for all tests, and there is no T yet
+	if err := os.Setenv(binaryVariable, binary); err != nil {
 		panic(err)
 	}
 	m.Run()

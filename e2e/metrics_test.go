@@ -340,7 +340,7 @@ func TestAMetricThatIsChangedIsComputedAnew(t *testing.T) {
 	}
 	total(live)
 	m.Value = "data.amount / 50.0"
-	if m, err = s.PutMetric(t.Context(), m); err != nil {
+	if _, err = s.PutMetric(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
 	s.waitForFill("revenue")

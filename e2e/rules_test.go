@@ -211,8 +211,8 @@ func TestAConditionMustHoldAndMayClearLate(t *testing.T) {
 	r := newReceiver(t, nil)
 	s.putWebhook("ops", r)
 	rule := failures("ops")
-	clear := 0.0
-	rule.For, rule.Condition.Clear = "3s", &clear
+	zero := 0.0
+	rule.For, rule.Condition.Clear = "3s", &zero
 	s.putRule(rule)
 	began := time.Now()
 	s.send(failed("US", 3)...)

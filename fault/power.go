@@ -5,6 +5,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -38,7 +39,22 @@ func (r *rig) cut(d *disk) error {
 	r.server.kill()
 	r.gone()
 	r.result.Faults++
-	return d.recoverDisk()
+	if err := d.recoverDisk(); err != nil {
+		return err
+	}
+	return r.keepAsFound()
+}
+
+// keepAsFound copies the data as the power cut left them, before a server sets them right: what was lost by whom can be told from it.
+func (r *rig) keepAsFound() error {
+	found := filepath.Join(r.scratch, "as-found")
+	if err := os.RemoveAll(found); err != nil {
+		return err
+	}
+	if _, err := os.Stat(r.data); err != nil {
+		return nil //nolint:nilerr // nothing was made yet
+	}
+	return copyTree(r.data, found)
 }
 
 // powerCuts makes a run of some cuts; before each, first may do something more.

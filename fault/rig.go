@@ -37,11 +37,15 @@ type rig struct {
 	scratch string // away from the disk that is broken
 	data    string // the data directory
 	binary  string
+	plain   string // the same without what provokes faults, "" for none
 	server  *server
 	target  *target
 	ledger  *ledger.Ledger
 	http    *http.Client
 	result  *Result
+
+	long bool   // the long form
+	base string // address of the server
 
 	mu       sync.Mutex
 	hookPath string
@@ -58,11 +62,14 @@ type settings struct{ sent, acknowledged int }
 type Result struct {
 	Faults   int
 	Detected int
-	Ready    []time.Duration // from starting the process until it takes events
-	Resumed  []time.Duration // from a fault's end until events are taken again, without a restart
-	Ledger   verify.LedgerResult
-	Wrong    uint64 // violations of any other kind: rollups above all
-	Notes    []string
+	// Outcomes count what became of damage; NamedLost are events that were lost by it and named.
+	Outcomes  map[string]int
+	NamedLost int
+	Ready     []time.Duration // from starting the process until it takes events
+	Resumed   []time.Duration // from a fault's end until events are taken again, without a restart
+	Ledger    verify.LedgerResult
+	Wrong     uint64 // violations of any other kind: rollups above all
+	Notes     []string
 }
 
 func (r *Result) note(format string, args ...any) {
@@ -122,6 +129,7 @@ func (r *rig) start(wrap ...string) error {
 		return err
 	}
 	r.result.Ready = append(r.result.Ready, time.Since(began))
+	r.base = base
 	r.target.set(r.client(base))
 	return nil
 }
@@ -168,6 +176,12 @@ func (r *rig) hook() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.hookPath
+}
+
+// writePoisoned sets writers going that send events now and then which a stage cannot process.
+func (r *rig) writePoisoned(l load) *traffic {
+	l.poison = true
+	return r.write(l)
 }
 
 // write sets writers going.

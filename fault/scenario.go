@@ -30,12 +30,13 @@ type scenario struct {
 
 // scenarios are all of them, in the order they run.
 func scenarios() []scenario {
-	return slices.Concat(killScenarios(), powerScenarios(), freezeScenarios(), diskScenarios(), syscallScenarios())
+	return slices.Concat(killScenarios(), powerScenarios(), freezeScenarios(), diskScenarios(), syscallScenarios(), damageScenarios(), overloadScenarios())
 }
 
 // Config says what to run.
 type Config struct {
 	Binary string                 // the server
+	Plain  string                 // the same built without the tag faults; "" for none
 	Dir    string                 // for data; made when missing
 	Match  func(name string) bool // which scenarios
 	Long   bool
@@ -48,18 +49,20 @@ type Config struct {
 
 // Row is what came out of all runs of a scenario.
 type Row struct {
-	Scenario string
-	Runs     int
-	Failed   int
-	Skipped  string
-	Faults   int
-	Detected int
-	Ready    []time.Duration
-	Resumed  []time.Duration
-	Ledger   verify.LedgerResult
-	Wrong    uint64
-	Notes    []string
-	Took     time.Duration
+	Scenario  string
+	Runs      int
+	Failed    int
+	Skipped   string
+	Faults    int
+	Detected  int
+	Ready     []time.Duration
+	Resumed   []time.Duration
+	Ledger    verify.LedgerResult
+	Wrong     uint64
+	Outcomes  map[string]int
+	NamedLost int
+	Notes     []string
+	Took      time.Duration
 }
 
 // ErrFailed is returned when a run failed; which and why has been printed.
@@ -149,6 +152,7 @@ func (cfg *Config) once(ctx context.Context, s *scenario, seed uint64, row *Row)
 	}
 	r, err := newRig(ctx, scratch, cfg.Binary, seed)
 	if err == nil {
+		r.long, r.plain = cfg.Long, cfg.Plain
 		if err = guarded(r, s.run); err != nil {
 			err = errors.Join(err, r.preserve())
 		}
@@ -189,6 +193,13 @@ func (row *Row) add(r *Result) {
 	row.Ready = append(row.Ready, r.Ready...)
 	row.Resumed = append(row.Resumed, r.Resumed...)
 	row.Wrong += r.Wrong
+	row.NamedLost += r.NamedLost
+	for o, n := range r.Outcomes {
+		if row.Outcomes == nil {
+			row.Outcomes = map[string]int{}
+		}
+		row.Outcomes[o] += n
+	}
 	for _, n := range r.Notes {
 		if !slices.Contains(row.Notes, n) {
 			row.Notes = append(row.Notes, n)

@@ -5,6 +5,7 @@ package fault
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -50,6 +51,12 @@ func (row *Row) cells() []string {
 	if row.Skipped != "" {
 		notes = row.Skipped
 	}
+	for _, o := range slices.Sorted(maps.Keys(row.Outcomes)) {
+		notes += fmt.Sprintf(" %d %s", row.Outcomes[o], o)
+	}
+	if row.NamedLost > 0 {
+		notes += fmt.Sprintf(" (%d events, each named)", row.NamedLost)
+	}
 	l := &row.Ledger
 	n := func(v int) string { return fmt.Sprint(v) }
 	detected := "–"
@@ -57,7 +64,7 @@ func (row *Row) cells() []string {
 		detected = n(row.Detected)
 	}
 	return []string{row.Scenario, n(row.Runs), n(row.Faults), n(l.Sent), n(l.Acknowledged), n(l.Lost), n(l.Doubled), n(l.Phantom), fmt.Sprint(row.Wrong), detected,
-		quantile(row.Ready, 0.5), quantile(row.Ready, 1), quantile(row.Resumed, 1), verdict, notes}
+		quantile(row.Ready, 0.5), quantile(row.Ready, 1), quantile(row.Resumed, 1), verdict, strings.TrimSpace(notes)}
 }
 
 func quantile(all []time.Duration, q float64) string {

@@ -23,6 +23,7 @@ type load struct {
 	batch   int           // events in a request at most
 	every   time.Duration // pause between a writer's requests at most
 	pad     int           // bytes that make events larger, at most
+	poison  bool          // some events make a stage fail
 }
 
 func lightLoad() load { return load{writers: 6, batch: 40, every: 8 * time.Millisecond, pad: 200} }
@@ -158,7 +159,11 @@ func (w *writer) batch(f *form) []outgoing {
 		if w.load.pad > 0 {
 			pad = w.rand.IntN(w.load.pad)
 		}
-		events = append(events, makeEvent(w.rand, w.next(), time.Now(), f.ids || w.rand.IntN(4) > 0, pad))
+		e := makeEvent(w.rand, w.next(), time.Now(), f.ids || w.rand.IntN(4) > 0, pad)
+		if w.load.poison && w.rand.IntN(200) == 0 {
+			e.Type = pick(w.rand, "fault.panic", "fault.panic", "fault.commit")
+		}
+		events = append(events, e)
 	}
 	return events
 }

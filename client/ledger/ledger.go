@@ -89,6 +89,8 @@ type line struct {
 	Outcome  Outcome `json:"outcome,omitempty"`
 	Status   int     `json:"status,omitempty"`
 	Rejected []int   `json:"rejected,omitempty"`
+	// At is for people who look for what went wrong when.
+	At time.Time `json:"at,omitzero"`
 }
 
 // New is an empty ledger in memory.
@@ -155,6 +157,7 @@ func (l *Ledger) write(out line) {
 	if l.file == nil || l.err != nil {
 		return
 	}
+	out.At = time.Now().UTC()
 	b, err := json.Marshal(out)
 	if err == nil {
 		_, err = l.file.Write(append(b, '\n'))

@@ -9,7 +9,9 @@ import (
 	"time"
 )
 
-func event(id, subject string) Event { return Event{ID: id, Source: "shop", Type: "t", Subject: subject} }
+func event(id, subject string) Event {
+	return Event{ID: id, Source: "shop", Type: "t", Subject: subject}
+}
 
 func TestOutcomeIsTheBestThatWasEverSaid(t *testing.T) {
 	for answers, want := range map[string]Outcome{

@@ -23,6 +23,8 @@ type cli struct {
 	Demo    demoCmd    `cmd:"" help:"Run a server with simulated traffic, and see an outage caught."`
 	Bench   benchCmd   `cmd:"" help:"Measure a server: event to chart, breach to webhook, ingest, query."`
 	Verify  verifyCmd  `cmd:"" help:"Check that nothing is lost, nothing is stored twice, and every number is what the raw events say."`
+	Backup  backupCmd  `cmd:"" help:"Back up a data directory, while its server runs or not; a backup into the same directory again adds what is new."`
+	Restore restoreCmd `cmd:"" help:"Make a data directory from a backup, or only verify the backup."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/alert"
 	"github.com/pulsestream/pulsestream/internal/api"
 	"github.com/pulsestream/pulsestream/internal/auth"
+	"github.com/pulsestream/pulsestream/internal/backup"
 	"github.com/pulsestream/pulsestream/internal/bus"
 	"github.com/pulsestream/pulsestream/internal/catalog"
 	"github.com/pulsestream/pulsestream/internal/config"
@@ -167,7 +168,11 @@ func New(ctx context.Context, cfg config.Serve, secrets config.Secrets, opts Opt
 		Live: a.hub.Serve, IncidentChanged: a.hub.IncidentChanged, Metrics: seen.handler(), Ready: a.load.refuse, Rebuilding: a.load.rebuilding, Partitions: log.Partitions(),
 		PublicURL: cfg.PublicURL, Version: opts.Version,
 	}, ui.Handler())
-	return a, a.listen(ctx, handler)
+	if err := a.listen(ctx, handler); err != nil {
+		return a, err
+	}
+	a.control(ctx, things, events, log)
+	return a, nil
 }
 
 func anys[T any](in []T) []any {
@@ -204,7 +209,7 @@ func (a *App) lockData() error {
 		return fmt.Errorf("the data directory %s is used by another process: stop it, or choose another with --data-dir", a.cfg.DataDir)
 	}
 	a.onStop("lock", func(context.Context) error { return f.Close() })
-	return nil
+	return backup.Unfinished(a.cfg.DataDir)
 }
 
 func (a *App) bootstrap(ctx context.Context, things *sqlite.Store, secrets config.Secrets) error {

@@ -24,10 +24,16 @@ const (
 // ours are the names of files that a backup makes, besides the manifest and the lock. Nothing else is ever removed.
 var ours = regexp.MustCompile(`^(events/partition-[0-9]+-[0-9a-f]*-[0-9]+-[0-9]+\.parquet|catalog-[0-9]+\.sqlite|(incidents|quarantine)-[0-9]+\.jsonl|manifest\.json)(\.tmp)?(-journal)?$`)
 
+// join is where a file that the manifest names is.
+func join(dir, name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }
+
 // lockDir makes a backup directory, unless it is there, and keeps other backups off it.
 func lockDir(dir string) (unlock func(), err error) {
 	if err := os.MkdirAll(filepath.Join(dir, eventsDir), 0o700); err != nil {
 		return nil, fmt.Errorf("make the backup directory: %w", err)
+	}
+	if err := syncFile(filepath.Dir(dir)); err != nil {
+		return nil, err
 	}
 	unlock, ok, err := tryLock(filepath.Join(dir, lockName))
 	if err == nil && !ok {
@@ -46,6 +52,23 @@ func tryLock(path string) (unlock func(), ok bool, err error) {
 		return nil, false, f.Close()
 	}
 	return func() { _ = f.Close() }, true, nil
+}
+
+// checkEmpty refuses a directory that is neither a backup nor empty: files would be lost among those of a backup.
+func checkEmpty(dir string) error {
+	all, err := list(dir)
+	if err != nil {
+		return fmt.Errorf("look into the backup directory: %w", err)
+	}
+	if slices.Contains(all, manifestName) {
+		return nil
+	}
+	for _, name := range all {
+		if name != lockName && !ours.MatchString(name) {
+			return fmt.Errorf("%s is no backup and holds something else (%s): choose a new directory", dir, name)
+		}
+	}
+	return nil
 }
 
 // list gives the files below dir, with slashes; nil for a directory that is not there.
@@ -84,7 +107,7 @@ func sweep(dir string, m *Manifest) error {
 		if _, kept := slices.BinarySearch(keep, name); kept || !ours.MatchString(name) {
 			continue
 		}
-		if err := os.Remove(filepath.Join(dir, filepath.FromSlash(name))); err != nil {
+		if err := os.Remove(join(dir, name)); err != nil {
 			return err
 		}
 	}
@@ -93,10 +116,10 @@ func sweep(dir string, m *Manifest) error {
 
 // place writes a file: write makes it under another name, then it is synced, summed, and put in its place, so that it is either there and
 // whole, or not at all.
-func place(dir, name string, write func(path string) (rows uint64, err error)) (f File, err error) {
-	path := filepath.Join(dir, filepath.FromSlash(name))
+func place(ctx context.Context, dir, name string, write func(path string) (rows uint64, err error)) (f File, err error) {
+	path := join(dir, name)
 	temp := path + unfinished
-	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := removeIfThere(temp); err != nil {
 		return f, err
 	}
 	f = File{Path: name}
@@ -109,18 +132,13 @@ func place(dir, name string, write func(path string) (rows uint64, err error)) (
 	if err := syncFile(temp); err != nil {
 		return f, err
 	}
-	if f.SHA256, f.Bytes, err = sum(context.Background(), temp, nil); err != nil {
+	if f.SHA256, f.Bytes, err = sum(ctx, temp, nil); err != nil {
 		return f, err
 	}
 	if err := os.Rename(temp, path); err != nil {
 		return f, err
 	}
 	return f, syncFile(filepath.Dir(path))
-}
-
-// put writes a small file as place does.
-func put(dir, name string, content []byte) (File, error) {
-	return place(dir, name, func(path string) (uint64, error) { return 0, os.WriteFile(path, content, 0o600) })
 }
 
 func removeIfThere(path string) error {
@@ -166,7 +184,7 @@ func sum(ctx context.Context, path string, seen func(bytes int)) (hash string, s
 
 // verify compares a file with what the manifest says of it.
 func verify(ctx context.Context, dir string, f File, seen func(bytes int)) error {
-	hash, size, err := sum(ctx, filepath.Join(dir, filepath.FromSlash(f.Path)), seen)
+	hash, size, err := sum(ctx, join(dir, f.Path), seen)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return fmt.Errorf("%w: %s is missing", ErrDamaged, f.Path)

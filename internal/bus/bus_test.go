@@ -136,3 +136,9 @@ func BenchmarkAppend(b *testing.B) {
 		})
 	}
 }
+
+// logTo shows the log of a test that fails.
+func logTo(t *testing.T) *slog.Logger {
+	t.Helper()
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
+}

@@ -256,7 +256,7 @@ func TestAFlippedBitInAnyFileLosesNothing(t *testing.T) {
 	w := write(t, 2, 1, sizes...)
 	dice := rand.New(rand.NewPCG(2, 2))
 	files := w.files(t)
-	n := 110
+	n := 140
 	if testing.Short() {
 		n = 20
 	}
@@ -288,7 +288,7 @@ func TestACutFileLosesOnlyWhatWasCutOff(t *testing.T) {
 	w := write(t, 2, 3, 20, 150, 300, 5000, 40, 900, 20000, 64, 64, 64, 300_000, 77, 1200, 30)
 	dice := rand.New(rand.NewPCG(4, 4))
 	files := w.files(t)
-	n := 60
+	n := 70
 	if testing.Short() {
 		n = 14
 	}

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -127,13 +128,22 @@ func (c *cursor) count() uint64 {
 
 // writeIndex writes down what is in the blocks, so that JetStream need not read them.
 func writeIndex(dir, stream, subject string, blocks []block) error {
+	path := filepath.Join(dir, indexFile)
 	if len(blocks) == 0 {
-		return nil
+		return removeIfThere(path)
 	}
 	b := appendIndex(nil, subject, blocks)
 	digest := indexHash(stream)
 	_, _ = digest.Write(b)
-	return replaceFile(filepath.Join(dir, indexFile), binary.LittleEndian.AppendUint64(b, digest.Sum64()))
+	b = binary.LittleEndian.AppendUint64(b, digest.Sum64())
+	if there, err := os.ReadFile(path); err == nil && bytes.Equal(there, b) {
+		return nil
+	}
+	// Not synced: one that a power cut has torn is seen to be so, and the blocks are read.
+	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
 
 func appendIndex(b []byte, subject string, blocks []block) []byte {

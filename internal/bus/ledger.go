@@ -1,8 +1,10 @@
 package bus
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -95,6 +97,7 @@ type ledger struct {
 
 	mu       sync.Mutex
 	identity identity
+	saved    []byte // the identity as it is on disk
 	findings findings
 }
 
@@ -123,9 +126,14 @@ func openLedger(dir string, now time.Time) (l *ledger, found bool, err error) {
 		return nil, false, fmt.Errorf("read the identity of the log: %w", err)
 	}
 	note(damaged)
+	if found && len(damaged) == 0 {
+		if l.saved, err = json.Marshal(l.identity); err != nil {
+			return nil, false, err
+		}
+	}
 	if found && len(damaged) > 0 {
-		if err := saveTwice(l.identityPath(), l.identity); err != nil {
-			return nil, false, fmt.Errorf("write the identity of the log: %w", err)
+		if err := l.saveIdentity(); err != nil {
+			return nil, false, err
 		}
 	}
 	return l, found, l.note(nil, mended)
@@ -154,12 +162,18 @@ func (l *ledger) note(losses []Loss, repairs []Repair) error {
 	return nil
 }
 
+// saveIdentity writes the identity if it has changed.
 func (l *ledger) saveIdentity() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	b, err := json.Marshal(l.identity)
+	if err != nil || bytes.Equal(b, l.saved) {
+		return err
+	}
 	if err := saveTwice(l.identityPath(), l.identity); err != nil {
 		return fmt.Errorf("write the identity of the log: %w", err)
 	}
+	l.saved = b
 	return nil
 }
 

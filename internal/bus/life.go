@@ -125,7 +125,7 @@ func (b *Bus) openPartition(ctx context.Context, l *life, part *partition, x *in
 	want := jetstream.StreamConfig{
 		Name: streamName(p), Subjects: []string{subjectName(p)}, Storage: jetstream.FileStorage,
 		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, MaxAge: b.cfg.Retention,
-		MaxMsgs: -1, MaxBytes: -1, Replicas: 1, Duplicates: time.Second, DenyDelete: true, DenyPurge: true,
+		MaxMsgs: -1, MaxBytes: -1, Replicas: 1, Duplicates: 100 * time.Millisecond, DenyDelete: true, DenyPurge: true,
 		Metadata: map[string]string{metaIncarnation: id.Incarnation, metaPartitions: strconv.Itoa(len(b.parts))},
 	}
 	s, err := l.js.Stream(ctx, want.Name)

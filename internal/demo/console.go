@@ -39,7 +39,7 @@ func (c *console) paint(code, text string) string {
 
 func (c *console) bold(text string) string { return c.paint("1", text) }
 
-// text writes lines as they are.
+// text writes lines as they are, in place of the progress if there is one.
 func (c *console) text(format string, args ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -64,9 +64,6 @@ func (c *console) progress(format string, args ...any) {
 		c.open = true
 	}
 }
-
-// done takes the place of the progress.
-func (c *console) done(format string, args ...any) { c.text(format, args...) }
 
 func (c *console) wipe() {
 	if c.open {

@@ -28,6 +28,7 @@ func main() {
 
 func run(ctx context.Context) int {
 	binary := flag.String("binary", "bin/pulsestream", "the server to break")
+	plain := flag.String("plain", "", "the same server without the build tag faults, for scenarios that mend it")
 	dir := flag.String("dir", fault.DefaultDir(), "where data, logs and ledgers go")
 	match := flag.String("run", "", "regular expression of the scenarios to run; all when empty")
 	except := flag.String("except", "", "regular expression of the scenarios to leave out")
@@ -61,8 +62,8 @@ func run(ctx context.Context) int {
 		return 2
 	}
 	fmt.Printf("faultrun: seed %d\n", *seed)
-	cfg := fault.Config{Binary: path, Dir: *dir, Match: only.MatchString, Long: *long, Runs: *runs, Seed: *seed, Keep: *keep, Out: os.Stdout,
-		Replay: strings.Join([]string{"go run ./fault/cmd/faultrun -binary", *binary}, " ")}
+	cfg := fault.Config{Binary: path, Plain: *plain, Dir: *dir, Match: only.MatchString, Long: *long, Runs: *runs, Seed: *seed, Keep: *keep, Out: os.Stdout,
+		Replay: strings.Join([]string{os.Args[0], "-binary", *binary}, " ")}
 	if *except != "" {
 		cfg.Match = func(name string) bool { return only.MatchString(name) && !not.MatchString(name) }
 	}

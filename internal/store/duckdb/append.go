@@ -59,7 +59,7 @@ func (c *conn) appendChunks(a mapping.Appender, n int, fill func(f *filling, fro
 	chunk := mapping.CreateDataChunk(types)
 	defer mapping.DestroyDataChunk(&chunk)
 	f := filling{cols: make([]writable, len(types))}
-	most := int(mapping.VectorSize())
+	most := int(mapping.VectorSize()) //nolint:gosec // 2048
 	for from := 0; from < n; from += most {
 		to := min(from+most, n)
 		if from > 0 {
@@ -75,7 +75,7 @@ func (c *conn) appendChunks(a mapping.Appender, n int, fill func(f *filling, fro
 		if f.err != nil {
 			return f.err
 		}
-		mapping.DataChunkSetSize(chunk, mapping.IdxT(to-from))
+		mapping.DataChunkSetSize(chunk, mapping.IdxT(to-from)) //nolint:gosec // at most 2048
 		if mapping.AppendDataChunk(a, chunk) == mapping.StateError {
 			return &engineError{message: mapping.AppenderError(a)}
 		}
@@ -100,10 +100,10 @@ func (w *writable) null(row int) {
 // string puts bytes as a VARCHAR or BLOB. A VARCHAR must be UTF-8, which the caller has checked: DuckDB would make it null.
 func (w *writable) string(row int, s string) {
 	if len(s) > maxInline {
-		mapping.VectorAssignStringElement(w.raw, mapping.IdxT(row), s)
+		mapping.VectorAssignStringElement(w.raw, mapping.IdxT(row), s) //nolint:gosec // a row of a chunk
 		return
 	}
-	t := text{length: uint32(len(s))}
+	t := text{length: uint32(len(s))} //nolint:gosec // at most maxInline
 	copy(t.inline[:], s)
 	put(w, row, t)
 }
@@ -133,7 +133,7 @@ func (f *filling) optional(col, row int, b []byte) {
 	case !utf8.Valid(b):
 		f.fail(col, string(b))
 	default:
-		f.cols[col].string(row, unsafe.String(unsafe.SliceData(b), len(b)))
+		f.cols[col].string(row, asString(b))
 	}
 }
 
@@ -143,7 +143,7 @@ func (f *filling) blob(col, row int, b []byte) {
 		f.cols[col].null(row)
 		return
 	}
-	f.cols[col].string(row, unsafe.String(unsafe.SliceData(b), len(b)))
+	f.cols[col].string(row, asString(b))
 }
 
 // lists puts a VARCHAR[] into each of n rows.

@@ -99,32 +99,38 @@ func TestSlicesHoldFewRows(t *testing.T) {
 func TestARangeIsDividedByHowManyRowsItHas(t *testing.T) {
 	p := pace{width: 4, most: 1000, rows: 100}
 	for name, density := range map[string]func(i uint64) int{
-		"nothing":  func(uint64) int { return 0 },
-		"dense":    func(uint64) int { return 50 },
-		"sparse":   func(i uint64) int { return int(1 - min(1, i%500)) },
-		"changing": func(i uint64) int { return int(i / 100) },
+		"nothing":      func(uint64) int { return 0 },
+		"dense":        func(uint64) int { return 50 },
+		"very dense":   func(uint64) int { return 1000 },
+		"sparse":       func(i uint64) int { return int(1 - min(1, i%500)) },
+		"growing":      func(i uint64) int { return int(i / 100) },
+		"only the end": func(i uint64) int { return int(i/4500) * 70 },
 	} {
+		rows := func(from, to uint64) (n int, _ error) {
+			for i := from; i <= to; i++ {
+				n += density(i)
+			}
+			return n, nil
+		}
 		next, most := uint64(7), 0
-		err := p.divide(7, 5000, func(from, to uint64) (int, error) {
+		err := p.divide(7, 5000, rows, func(from, to uint64) (int, error) {
 			if from != next || to < from || to > 5000 || to-from >= p.most {
 				t.Fatalf("%s: a stretch from %d to %d, want one from %d", name, from, to, next)
 			}
-			rows := 0
-			for i := from; i <= to; i++ {
-				rows += density(i)
-			}
-			next, most = to+1, max(most, rows)
-			return rows, nil
+			n, err := rows(from, to)
+			next, most = to+1, max(most, n)
+			return n, err
 		})
-		if err != nil || next != 5001 || most > 4*max(p.rows, density(5000)) {
+		if err != nil || next != 5001 || most > max(4*p.rows, int(p.width)*density(7), density(5000)) {
 			t.Errorf("%s: ended before %d with at most %d rows at once: %v", name, next, most, err)
 		}
 	}
 	calls := 0
-	if err := p.divide(math.MaxUint64-1, math.MaxUint64, func(uint64, uint64) (int, error) { calls++; return 0, nil }); err != nil || calls != 1 {
+	once := func(uint64, uint64) (int, error) { calls++; return 0, nil }
+	if err := p.divide(math.MaxUint64-1, math.MaxUint64, nil, once); err != nil || calls != 1 {
 		t.Errorf("the end of all numbers took %d calls: %v", calls, err)
 	}
-	if err := p.divide(3, 2, func(uint64, uint64) (int, error) { return 0, fmt.Errorf("called") }); err != nil {
+	if err := p.divide(3, 2, nil, once); err != nil || calls != 1 {
 		t.Error("an empty range was read")
 	}
 }
@@ -167,7 +173,7 @@ func TestTheStoreCompactsByItself(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close() //nolint:errcheck // read only from here on
+	defer s.Close()
 	var o series.Agg
 	o.Add(series.Observation{At: now, Value: 1, Numeric: true})
 	rows := slices.Repeat([]series.Rollup{{Tenant: tenant.Default, Metric: 1, Step: time.Minute, Start: now, Agg: o}}, minPartial)

@@ -32,11 +32,11 @@ func (l *load) commit(events, rollups int) *store.Commit {
 	for i := range events {
 		l.n++
 		l.clock = l.clock.Add(20 * time.Millisecond)
-		r := rand.Uint64() //nolint:gosec // no secrets
+		r := rand.Uint64()
 		c.Events = append(c.Events, event.Stored{
-			Tenant: tenant.ID([]string{"default", "acme"}[min(1, r%10/9)]), Position: event.Position{Seq: c.To.Seq, Index: uint32(i)}, //nolint:gosec // small
+			Tenant: tenant.ID([]string{"default", "acme"}[min(1, r%10/9)]), Position: event.Position{Seq: c.To.Seq, Index: uint32(i)},
 			Event: event.Event{
-				ID: fmt.Sprintf("evt_%016x%08x", r, uint32(l.n)), Source: []string{"stripe", "github", "twilio"}[r%3], Type: fmt.Sprint("charge.type", r%20), //nolint:gosec // small
+				ID: fmt.Sprintf("evt_%016x%08x", r, uint32(l.n)), Source: []string{"stripe", "github", "twilio"}[r%3], Type: fmt.Sprint("charge.type", r%20),
 				Subject: fmt.Sprint("cus_", r%100_000), Time: l.clock.Add(-time.Duration(r % 1e9)), Received: l.clock, Identified: true,
 				Data: fmt.Appendf(nil, `{"id":"ch_%016x","object":"charge","amount":%d,"currency":"usd","country":"US","status":"succeeded","paid":true,"metadata":{"order":"%d","tags":["a","b"]},"description":"the quick brown fox %x"}`,
 					r, r%100_000, l.n, r>>32),
@@ -45,7 +45,7 @@ func (l *load) commit(events, rollups int) *store.Commit {
 	}
 	for i := range rollups {
 		var a series.Agg
-		a.Add(series.Observation{At: l.clock, Value: float64(i), Numeric: true, Distinct: uint64(i) * 0x9e3779b97f4a7c15, HasDistinct: true}) //nolint:gosec // small
+		a.Add(series.Observation{At: l.clock, Value: float64(i), Numeric: true, Distinct: uint64(i) * 0x9e3779b97f4a7c15, HasDistinct: true})
 		step := series.Resolutions()[i%3]
 		c.Rollups = append(c.Rollups, series.Rollup{
 			Tenant: "default", Metric: int64(i % 20), Labels: series.Labels{"country-" + strconv.Itoa(i/20%10), "status-" + strconv.Itoa(i/200)}, Step: step,
@@ -87,7 +87,7 @@ func BenchmarkCommit(b *testing.B) {
 	for _, size := range []struct{ events, rollups int }{{0, 0}, {10, 10}, {1000, 100}, {10_000, 1000}} {
 		b.Run(fmt.Sprintf("%d_events_%d_rollups", size.events, size.rollups), func(b *testing.B) {
 			s := open(b, b.TempDir(), nil)
-			defer s.Close() //nolint:errcheck // a benchmark's
+			defer s.Close()
 			l := newLoad()
 			l.into(b, s, size.events, size.rollups)
 			var all []*store.Commit
@@ -109,7 +109,7 @@ func BenchmarkCommit(b *testing.B) {
 func BenchmarkRead(b *testing.B) {
 	dir := benchDir(b)
 	s := open(b, dir, nil)
-	defer s.Close() //nolint:errcheck // a benchmark's
+	defer s.Close()
 	fill(b, s)
 	if info, err := os.Stat(filepath.Join(dir, "events.duckdb")); err == nil {
 		b.Logf("the file has %d MB", info.Size()>>20)
@@ -248,7 +248,7 @@ func fillRollups(b *testing.B, dir string, begin time.Time, compact bool) {
 		at := begin.Add(time.Duration(part) * 30 * time.Second)
 		for n := range 20 * 100 {
 			var a series.Agg
-			a.Add(series.Observation{At: at, Value: float64(n), Numeric: true, Distinct: uint64(n) * 0x9e3779b97f4a7c15, HasDistinct: true}) //nolint:gosec // small
+			a.Add(series.Observation{At: at, Value: float64(n), Numeric: true, Distinct: uint64(n) * 0x9e3779b97f4a7c15, HasDistinct: true})
 			c.Rollups = append(c.Rollups, series.Rollup{
 				Tenant: "default", Metric: int64(n / 100), Labels: series.Labels{"country-" + strconv.Itoa(n%10), "status-" + strconv.Itoa(n/10%10)}, Step: time.Minute,
 				Start: series.Align(at, time.Minute), Agg: a,

@@ -79,12 +79,12 @@ func (c *conn) moveOffset(ctx context.Context, partition int, from, to store.Off
 	if found {
 		sql = `UPDATE offsets SET incarnation = $2, seq = $3, revision = $4 WHERE "partition" = $1`
 	}
-	_, err = c.exec(sql, int32(partition), to.Incarnation, to.Seq, to.Revision)
+	_, err = c.exec(sql, part(partition), to.Incarnation, to.Seq, to.Revision)
 	return err
 }
 
 func (c *conn) offset(ctx context.Context, partition int) (o store.Offset, found bool, err error) {
-	r, err := c.query(ctx, `SELECT incarnation, seq, revision FROM offsets WHERE "partition" = $1`, int32(partition))
+	r, err := c.query(ctx, `SELECT incarnation, seq, revision FROM offsets WHERE "partition" = $1`, part(partition))
 	if err != nil {
 		return o, false, err
 	}
@@ -132,7 +132,7 @@ func (c *conn) appendEvents(events []event.Stored) error {
 			ev := &events[from+i]
 			f.uint32(0, i, finder(ev.Source, ev.ID))
 			f.string(1, i, string(ev.Tenant))
-			f.int32(2, i, int32(ev.Partition))
+			f.int32(2, i, part(ev.Partition))
 			f.uint64(3, i, ev.Seq)
 			f.uint32(4, i, ev.Index)
 			f.string(5, i, ev.ID)

@@ -59,7 +59,7 @@ func (c *conn) exec(sql string, args ...any) (int64, error) {
 		return 0, err
 	}
 	defer r.close()
-	return int64(mapping.RowsChanged(&r.raw)), nil
+	return int64(mapping.RowsChanged(&r.raw)), nil //nolint:gosec // a number of rows
 }
 
 // query runs a statement; the end of ctx interrupts it. Its result is complete when it returns, so the connection is free
@@ -204,3 +204,6 @@ func bindList[T any](s mapping.PreparedStatement, i mapping.IdxT, of mapping.Typ
 	defer mapping.DestroyValue(&list)
 	return mapping.BindValue(s, i, list)
 }
+
+// part is a partition's number as its columns hold it.
+func part(partition int) int32 { return int32(partition) } //nolint:gosec // there are some dozens of partitions

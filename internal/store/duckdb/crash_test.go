@@ -78,7 +78,7 @@ func killed(t *testing.T, dir string, events, commits int) uint64 {
 // killedAfter is killed, with something done while the child is at work.
 func killedAfter(t *testing.T, dir string, events, commits int, meanwhile func()) uint64 {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestChild$", "-test.v") //nolint:gosec // itself
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestChild$", "-test.v")
 	cmd.Env = append(os.Environ(), childDir+"="+dir, childEvents+"="+strconv.Itoa(events))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -99,7 +99,7 @@ func killedAfter(t *testing.T, dir string, events, commits int, meanwhile func()
 		}
 		if n++; n == commits {
 			meanwhile()
-			time.AfterFunc(time.Duration(rand.IntN(8000))*time.Microsecond, func() { _ = cmd.Process.Kill() }) //nolint:gosec // any moment
+			time.AfterFunc(time.Duration(rand.IntN(8000))*time.Microsecond, func() { _ = cmd.Process.Kill() })
 		}
 	}
 	if err := cmd.Wait(); cmd.ProcessState.Success() {
@@ -112,7 +112,7 @@ func TestAKilledProcessLeavesWholeCommitsOnly(t *testing.T) {
 	dir := t.TempDir()
 	const each = 50
 	for round := range 8 {
-		told := killed(t, dir, each, 1+rand.IntN(40)) //nolint:gosec // any number
+		told := killed(t, dir, each, 1+rand.IntN(40))
 		s := open(t, dir, nil)
 		p, err := s.Partition(t.Context(), 0)
 		if err != nil {
@@ -180,7 +180,7 @@ func TestADamagedFileIsTold(t *testing.T) {
 			killedWithLog(t, dir)
 			flip(t, filepath.Join(dir, c.file), c.at)
 			_, err := duckdb.Open(t.Context(), duckdb.Config{Path: filepath.Join(dir, "events.duckdb")})
-			if !errors.Is(err, duckdb.ErrDamaged) {
+			if !errors.Is(err, store.ErrDamaged) {
 				t.Errorf("Open: %v, want ErrDamaged", err)
 			}
 		})
@@ -215,7 +215,7 @@ func flip(t *testing.T, name string, place func(size int64) int64) {
 func TestWhatIsNotDamageIsNotCalledSo(t *testing.T) {
 	used := t.TempDir()
 	whileOpen := func() {
-		if _, err := duckdb.Open(t.Context(), duckdb.Config{Path: filepath.Join(used, "events.duckdb")}); err == nil || errors.Is(err, duckdb.ErrDamaged) ||
+		if _, err := duckdb.Open(t.Context(), duckdb.Config{Path: filepath.Join(used, "events.duckdb")}); err == nil || errors.Is(err, store.ErrDamaged) ||
 			!strings.Contains(err.Error(), "in use by another process") {
 			t.Errorf("Open of another process's file: %v", err)
 		}
@@ -227,14 +227,14 @@ func TestWhatIsNotDamageIsNotCalledSo(t *testing.T) {
 	if err := os.Mkdir(path, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := duckdb.Open(t.Context(), duckdb.Config{Path: path}); err == nil || errors.Is(err, duckdb.ErrDamaged) {
+	if _, err := duckdb.Open(t.Context(), duckdb.Config{Path: path}); err == nil || errors.Is(err, store.ErrDamaged) {
 		t.Errorf("Open of a folder: %v", err)
 	}
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := duckdb.Open(t.Context(), duckdb.Config{Path: filepath.Join(file, "events.duckdb")}); err == nil || errors.Is(err, duckdb.ErrDamaged) {
+	if _, err := duckdb.Open(t.Context(), duckdb.Config{Path: filepath.Join(file, "events.duckdb")}); err == nil || errors.Is(err, store.ErrDamaged) {
 		t.Errorf("Open in a file: %v", err)
 	}
 }

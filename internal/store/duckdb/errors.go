@@ -25,7 +25,7 @@ func (e *engineError) Unwrap() error {
 		text string
 		is   error
 	}{
-		{"Corrupt database file", ErrDamaged}, {"computed checksum", ErrDamaged},
+		{"Corrupt database file", store.ErrDamaged}, {"computed checksum", store.ErrDamaged},
 		// What the operating system said comes before what DuckDB made of it: a commit that failed for want of room on the disk is
 		// an "Invalid Input Error", and no fault of the events in it.
 		{"No space left on device", store.ErrBroken}, {"Disk quota exceeded", store.ErrBroken}, {"Input/output error", store.ErrBroken},
@@ -56,7 +56,7 @@ func openError(path string, err error) error {
 		strings.Contains(e.message, "different configuration"):
 		return fmt.Errorf("cannot open %s: %w", path, err)
 	}
-	return fmt.Errorf("%s cannot be opened: %w: %w", path, ErrDamaged, err)
+	return fmt.Errorf("%s cannot be opened: %w: %w", path, store.ErrDamaged, err)
 }
 
 // accessible says what the operating system has against reading and writing the file and its log.

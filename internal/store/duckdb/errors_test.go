@@ -19,7 +19,7 @@ func TestAFullDiskIsNoFaultOfTheData(t *testing.T) {
 	} {
 		err := error(&engineError{message})
 		for _, kind := range []error{store.ErrBroken, store.ErrRefused, store.ErrDamaged} {
-			if errors.Is(err, kind) != (kind == want) {
+			if errors.Is(err, kind) != errors.Is(want, kind) {
 				t.Errorf("%s: is %v: %v", message, kind, errors.Is(err, kind))
 			}
 		}

@@ -99,7 +99,7 @@ func (s *Store) Transitions(ctx context.Context, after uint64, limit int) ([]sto
 				if err != nil {
 					return err
 				}
-				all = append(all, store.NumberedTransition{Number: uint64(r.int64(0, i)), Transition: t})
+				all = append(all, store.NumberedTransition{Number: uint64(r.int64(0, i)), Transition: t}) //nolint:gosec // counts from 1
 			}
 		}
 		return nil

@@ -31,7 +31,7 @@ func odd() []event.Stored {
 	var all []event.Stored
 	for i, s := range texts {
 		all = append(all, event.Stored{
-			Tenant: "t", Partition: 3, Position: event.Position{Seq: uint64(len(texts) - i), Index: uint32(i)}, //nolint:gosec // small
+			Tenant: "t", Partition: 3, Position: event.Position{Seq: uint64(len(texts) - i), Index: uint32(i)},
 			Event: event.Event{ID: "id" + s, Source: s, Type: s, Subject: s, Time: at(int64(i) - 5), Received: at(1_800_000_000_123_456_789), Data: []byte(s), Identified: i%2 == 0},
 		})
 	}

@@ -62,7 +62,7 @@ func (c *conn) replaceFills(fills []store.Fill, gen int64) error {
 	rows := lastOfEach(fills, func(f *store.Fill) key { return key{f.Tenant, f.Metric} })
 	err := c.appendRows("fills", len(rows), func(f *filling, from, to int) {
 		for i, fill := range rows[from:to] {
-			f.int32(0, i, int32(fill.Partition))
+			f.int32(0, i, part(fill.Partition))
 			f.string(1, i, string(fill.Tenant))
 			f.int64(2, i, fill.Metric)
 			f.uint64(3, i, fill.Upto.Seq)
@@ -84,7 +84,7 @@ func (c *conn) replaceFills(fills []store.Fill, gen int64) error {
 
 func (c *conn) fills(ctx context.Context, partition int) ([]store.Fill, error) {
 	r, err := c.query(ctx, `SELECT tenant, metric, upto_seq, upto_idx, done_seq, done_idx, complete, updated_at
-		FROM fills WHERE "partition" = $1 ORDER BY tenant, metric`, int32(partition))
+		FROM fills WHERE "partition" = $1 ORDER BY tenant, metric`, part(partition))
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func (c *conn) replaceStates(partition int, states []alert.State, gen int64) err
 			if err != nil && f.err == nil {
 				f.err = err
 			}
-			f.int32(0, i, int32(partition))
+			f.int32(0, i, part(partition))
 			f.string(1, i, string(st.Tenant))
 			f.int64(2, i, st.RuleID)
 			f.blob(3, i, []byte(st.Group))
@@ -154,7 +154,7 @@ func (c *conn) replaceStates(partition int, states []alert.State, gen int64) err
 
 func (c *conn) states(ctx context.Context, partition int) ([]alert.State, error) {
 	r, err := c.query(ctx, `SELECT tenant, rule_id, "group", labels, phase, since, incident, value, opened
-		FROM rule_states WHERE "partition" = $1 ORDER BY tenant, rule_id, "group"`, int32(partition))
+		FROM rule_states WHERE "partition" = $1 ORDER BY tenant, rule_id, "group"`, part(partition))
 	if err != nil {
 		return nil, err
 	}

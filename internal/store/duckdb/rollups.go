@@ -18,7 +18,9 @@ const (
 )
 
 // rollupPace divides the time of a query so that what is held at once, some 32 k rows, stays within the processor's cache.
-func rollupPace() pace { return pace{width: 64, most: 1 << 16, rows: 1 << 15} }
+func rollupPace(stepsPerBucket int64) pace {
+	return pace{width: uint64(max(1, 64/stepsPerBucket)), most: 1 << 16, rows: 1 << 15}
+}
 
 // Rollups implements store.Events. Rows are merged here and not by a GROUP BY: with 100 series that takes half the time, and quantiles
 // can be merged nowhere else.
@@ -44,13 +46,24 @@ func (s *Store) Rollups(ctx context.Context, t tenant.ID, q store.RollupQuery, e
 			return err
 		}
 		g := grouping{tenant: t, metric: q.Metric, bucket: q.Bucket}
-		return rollupPace().divide(0, uint64(last-first), func(from, to uint64) (int, error) {
-			begin, end := (first+int64(from))*int64(q.Bucket), (first+int64(to)+1)*int64(q.Bucket)
-			n, err := c.gather(ctx, res, t, &q, begin, end, &g)
+		rows := func(from, to uint64) (where, int64) {
+			w, begin := rollupRows(t, &q), (first+int64(from))*int64(q.Bucket)              //nolint:gosec // from is within last-first
+			w.and(`start >= %s AND start < %s`, begin, (first+int64(to)+1)*int64(q.Bucket)) //nolint:gosec // and so is to
+			return w, begin
+		}
+		count := func(from, to uint64) (int, error) {
+			w, _ := rows(from, to)
+			n, err := c.number(ctx, `SELECT count(*) FROM `+res.table+` WHERE `+w.sql, w.args...)
+			return int(n), err
+		}
+		span := uint64(last - first) //nolint:gosec // not negative: checked above
+		return rollupPace(int64(q.Bucket/q.Step)).divide(0, span, count, func(from, to uint64) (int, error) {
+			w, begin := rows(from, to)
+			n, err := c.gather(ctx, res, &q, w, &g)
 			if err != nil {
 				return 0, err
 			}
-			return n, g.emit(begin, int(to-from)+1, each)
+			return n, g.emit(begin, int(to-from)+1, each) //nolint:gosec // at most pace.most
 		})
 	})
 }
@@ -98,10 +111,8 @@ func rollupRows(t tenant.ID, q *store.RollupQuery) where {
 // label is the SQL of a label by its index, null when there are fewer.
 func label(i int) string { return `labels[` + strconv.Itoa(i+1) + `]` }
 
-// gather reads the rows with starts from begin (inclusive) to end (exclusive) into g, and says how many there were.
-func (c *conn) gather(ctx context.Context, res resolution, t tenant.ID, q *store.RollupQuery, begin, end int64, g *grouping) (int, error) {
-	w := rollupRows(t, q)
-	w.and(`start >= %s AND start < %s`, begin, end)
+// gather reads the rows that w selects into g, and says how many there were.
+func (c *conn) gather(ctx context.Context, res resolution, q *store.RollupQuery, w where, g *grouping) (int, error) {
 	sql := `SELECT start`
 	for _, i := range q.GroupBy {
 		sql += `, ` + label(i)

@@ -64,7 +64,7 @@ func (b *bench) commit(c store.Commit) {
 	c.To = store.Offset{Incarnation: "one", Seq: c.From.Seq + 1}
 	for i := range c.Events {
 		c.Events[i].Partition = c.Partition
-		c.Events[i].Seq, c.Events[i].Index = c.To.Seq, uint32(i) //nolint:gosec // a small index
+		c.Events[i].Seq, c.Events[i].Index = c.To.Seq, uint32(i)
 	}
 	to, err := b.Commit(b.ctx, &c)
 	b.must(err)

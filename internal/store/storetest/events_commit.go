@@ -111,7 +111,7 @@ func aNewIncarnationStartsAgain(_ *testing.T, b *bench) {
 func everything(n int) store.Commit {
 	at := noon().Add(time.Duration(n) * time.Minute)
 	var a series.Agg
-	a.Add(series.Observation{At: at, Value: float64(n), Numeric: true, Distinct: uint64(n), HasDistinct: true}) //nolint:gosec // small
+	a.Add(series.Observation{At: at, Value: float64(n), Numeric: true, Distinct: uint64(n), HasDistinct: true})
 	return store.Commit{
 		Events:  []event.Stored{ev(fmt.Sprintf("e%d", n), n)},
 		Rollups: []series.Rollup{{Tenant: acme, Metric: 1, Labels: series.Labels{"DE"}, Step: time.Minute, Start: at, Agg: a}},

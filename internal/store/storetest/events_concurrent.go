@@ -63,7 +63,7 @@ func observed(p int, from store.Offset) store.Commit {
 	c := store.Commit{Partition: p, From: from, To: store.Offset{Incarnation: "one", Seq: from.Seq + 1}}
 	owner := tenant.ID(fmt.Sprintf("tenant-%d", p))
 	for i := range 10 {
-		e := ev(fmt.Sprintf("%d.%d", c.To.Seq, i), int(c.To.Seq)*10+i) //nolint:gosec // small numbers
+		e := ev(fmt.Sprintf("%d.%d", c.To.Seq, i), int(c.To.Seq)*10+i)
 		e.Tenant, e.Partition, e.Seq, e.Index = owner, p, c.To.Seq, uint32(i)
 		c.Events = append(c.Events, e)
 		var a series.Agg
@@ -146,7 +146,7 @@ func readersSeeWholeCommits(t *testing.T, b *bench) {
 			return nil
 		}))
 		after := b.partition(0).Offset.Seq
-		if n%10 != 0 || n < int(before)*10 || n > int(after)*10 { //nolint:gosec // small numbers
+		if n%10 != 0 || n < int(before)*10 || n > int(after)*10 {
 			t.Errorf("%d events between commits %d and %d", n, before, after)
 		}
 		events = n

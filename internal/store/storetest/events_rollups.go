@@ -131,7 +131,7 @@ func day(change func(*store.RollupQuery)) store.RollupQuery {
 func (b *bench) filled() *model {
 	b.t.Helper()
 	m := &model{}
-	r := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same numbers in each run
+	r := rand.New(rand.NewPCG(1, 2))
 	for range 6 {
 		b.commit(store.Commit{Rollups: append(m.random(r, 400), foreign(r)...)})
 	}
@@ -206,7 +206,7 @@ func bucketsAreAligned(_ *testing.T, b *bench) {
 
 func rollupsAreNotMixed(t *testing.T, b *bench) {
 	m := &model{}
-	r := rand.New(rand.NewPCG(3, 4)) //nolint:gosec // the same numbers in each run
+	r := rand.New(rand.NewPCG(3, 4))
 	var rows []series.Rollup
 	for _, step := range series.Resolutions() {
 		for metric := range int64(3) {
@@ -298,7 +298,7 @@ func rollupsOfALongTime(_ *testing.T, b *bench) {
 
 func compactionChangesNothing(_ *testing.T, b *bench) {
 	m := b.filled()
-	r := rand.New(rand.NewPCG(5, 6)) //nolint:gosec // the same numbers in each run
+	r := rand.New(rand.NewPCG(5, 6))
 	for range 3 {
 		b.compact()
 		for _, by := range [][]int{nil, {0, 1}} {
@@ -351,7 +351,7 @@ func compactionWhileCommitting(t *testing.T, b *bench) {
 	})
 	m := &model{}
 	for i := range commits {
-		rows := m.random(rand.New(rand.NewPCG(uint64(i), 1)), each) //nolint:gosec // the same numbers in each run
+		rows := m.random(rand.New(rand.NewPCG(uint64(i), 1)), each)
 		for j := range rows {
 			var one series.Agg
 			one.Add(series.Observation{At: rows[j].Start})
