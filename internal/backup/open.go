@@ -31,6 +31,7 @@ type Settings struct {
 	Threads int
 	Logger  *slog.Logger
 	Now     func() time.Time
+	step    func(name string) error
 }
 
 // Make makes a backup of a data directory: by its server if one runs, else by itself.
@@ -85,5 +86,5 @@ func (s *Settings) offline(ctx context.Context, to string, tell func(Progress)) 
 		return nil, err
 	}
 	defer log.Close()
-	return Run(ctx, Source{Events: events, Catalog: things, Log: log, Version: s.Version, Logger: s.Logger, Now: s.Now, Threads: s.Threads}, to, tell)
+	return Run(ctx, Source{Events: events, Catalog: things, Log: log, Version: s.Version, Logger: s.Logger, Now: s.Now, Threads: s.Threads, step: s.step}, to, tell)
 }

@@ -143,7 +143,8 @@ func TestMessagesThatBecameTooOldAreNoLoss(t *testing.T) {
 	until(t, "all are too old", func() bool { return first(b) == 9 })
 	appendTo(b, 2)
 	b.Close()
-	<-time.After(500 * time.Millisecond) // the rest become too old while the log is closed
+	closed := time.Now()
+	until(t, "the rest are too old too, while the log is closed", func() bool { return time.Since(closed) > cfg.Retention })
 
 	b = w.open(t, cfg)
 	until(t, "all are too old", func() bool { return first(b) == 11 })

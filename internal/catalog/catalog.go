@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/store"
@@ -41,44 +40,13 @@ type Catalog struct {
 	store    store.Catalog
 	announce func(tenant.ID)
 	now      func() time.Time
-	tenants  tenants
+	tenants  memo[tenant.ID, tenant.Tenant]
+	hooks    memo[string, Entry[Source]]
 }
 
 // New makes a Catalog over a store. Announce is called after each change.
 func New(s store.Catalog, announce func(tenant.ID), now func() time.Time) *Catalog {
 	return &Catalog{store: s, announce: announce, now: now}
-}
-
-// tenants remembers those that were read, until anything in the catalog changes: every request for events asks for one, and reading
-// it from the store costs more than all else that such a request does.
-type tenants struct {
-	mu       sync.RWMutex
-	revision int64 // at which all of known was read
-	known    map[tenant.ID]tenant.Tenant
-}
-
-// maxTenants bounds the memory of tenants: about 200 bytes each.
-const maxTenants = 10_000
-
-func (m *tenants) get(id tenant.ID, revision int64) (t tenant.Tenant, ok bool) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	if m.revision == revision {
-		t, ok = m.known[id]
-	}
-	return t, ok
-}
-
-func (m *tenants) put(t tenant.Tenant, revision int64) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if revision < m.revision {
-		return // the catalog has changed since this was read
-	}
-	if revision > m.revision || m.known == nil || len(m.known) >= maxTenants {
-		m.revision, m.known = revision, map[tenant.ID]tenant.Tenant{}
-	}
-	m.known[t.ID] = t
 }
 
 func decode[T any](r *store.Resource) (Entry[T], error) {
@@ -158,21 +126,11 @@ func (c *Catalog) remove(ctx context.Context, t tenant.ID, k store.Kind, slug st
 
 // Tenant returns a tenant or store.ErrNotFound.
 func (c *Catalog) Tenant(ctx context.Context, id tenant.ID) (tenant.Tenant, error) {
-	// The revision comes first: what is read after it is at least that new.
-	revision, err := c.store.Revision(ctx)
-	if err != nil {
-		return tenant.Tenant{}, err
-	}
-	if t, ok := c.tenants.get(id, revision); ok {
-		return t, nil
-	}
-	e, err := get[tenant.Tenant](ctx, c, id, store.KindTenant, string(id))
-	if err != nil {
-		return tenant.Tenant{}, err
-	}
-	e.Value.ID, e.Value.CreatedAt = id, e.CreatedAt
-	c.tenants.put(e.Value, revision)
-	return e.Value, nil
+	return c.tenants.get(ctx, c.store, id, func() (tenant.Tenant, error) {
+		e, err := get[tenant.Tenant](ctx, c, id, store.KindTenant, string(id))
+		e.Value.ID, e.Value.CreatedAt = id, e.CreatedAt
+		return e.Value, err
+	})
 }
 
 // Tenants returns all tenants, by id.

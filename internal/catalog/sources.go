@@ -36,11 +36,13 @@ func (c *Catalog) Hook(ctx context.Context, token string) (Entry[Source], error)
 	if token == "" {
 		return Entry[Source]{}, store.ErrNotFound
 	}
-	r, err := c.store.Find(ctx, store.KindSource, token)
-	if err != nil {
-		return Entry[Source]{}, err
-	}
-	return decode[Source](&r)
+	return c.hooks.get(ctx, c.store, token, func() (Entry[Source], error) {
+		r, err := c.store.Find(ctx, store.KindSource, token)
+		if err != nil {
+			return Entry[Source]{}, err
+		}
+		return decode[Source](&r)
+	})
 }
 
 // PutSource creates or changes a source, keeping the token it has, and makes the vendor's standard metrics that the tenant does

@@ -129,11 +129,24 @@ type overview struct {
 	sources  map[string]*activity
 }
 
+// judgedSpan is how far back failures are looked at: an outage is to be seen at once and forgotten soon after its end, however much
+// the charts show. A source that has sent too little in it to be judged by is judged by the whole window.
+const judgedSpan = 5 * time.Minute
+
+func (o *overview) judged() time.Time {
+	if t := series.Align(o.q.Now.Add(-judgedSpan), time.Minute); t.After(o.from) {
+		return t
+	}
+	return o.from
+}
+
 // activity is what the built-in events metric tells of one source.
 type activity struct {
 	minutes []uint64
 	events  uint64
 	failed  uint64
+	// Of these, those of the last judgedSpan.
+	recent, recentFailed uint64
 	// The latest step that has events.
 	last       time.Time
 	resolution time.Duration
@@ -166,8 +179,15 @@ func (o *overview) readWindow(ctx context.Context) error {
 			a.minutes[i] += u.Agg.Count
 		}
 		a.events += u.Agg.Count
+		recent := !u.Start.Before(o.judged())
+		if recent {
+			a.recent += u.Agg.Count
+		}
 		if failures.Is(u.Labels[1]) {
 			a.failed += u.Agg.Count
+			if recent {
+				a.recentFailed += u.Agg.Count
+			}
 		}
 		if !u.Start.Before(a.last) {
 			a.last, a.resolution = u.Start, time.Minute
@@ -221,14 +241,22 @@ func (o *overview) describe(ctx context.Context, name string, minutes float64) (
 	if about.Name == "" {
 		about.Name = name
 	}
-	signals := Signals{Window: o.q.Window, Events: a.events, Judged: a.events, Failed: a.failed, Firing: about.Firing}
+	signals := Signals{Window: o.q.Window, Events: a.events, Judged: a.recent, Failed: a.recentFailed, Firing: about.Firing}
+	if signals.Judged < minJudged {
+		signals.Judged, signals.Failed = a.events, a.failed
+	}
 	if h := about.Health; h != nil {
-		var err error
-		if signals.Judged, err = o.count(ctx, h.Total); err != nil {
-			return SourceOverview{}, err
-		}
-		if signals.Failed, err = o.count(ctx, h.Failed); err != nil {
-			return SourceOverview{}, err
+		for _, from := range []time.Time{o.judged(), o.from} {
+			var err error
+			if signals.Judged, err = o.count(ctx, h.Total, from); err != nil {
+				return SourceOverview{}, err
+			}
+			if signals.Failed, err = o.count(ctx, h.Failed, from); err != nil {
+				return SourceOverview{}, err
+			}
+			if signals.Judged >= minJudged {
+				break
+			}
 		}
 	}
 	last, err := o.lastEvent(ctx, name, a)
@@ -257,11 +285,11 @@ func (o *overview) sparkline(a *activity) Points {
 	return ps
 }
 
-// count is the number of a metric's events within the window.
-func (o *overview) count(ctx context.Context, m Metric) (uint64, error) {
+// count is the number of a metric's events since a time.
+func (o *overview) count(ctx context.Context, m Metric, from time.Time) (uint64, error) {
 	p := newProjection(m.Def, nil, m.Where)
 	var n uint64
-	rq := store.RollupQuery{Metric: m.Def.ID, Step: time.Minute, From: o.from, To: o.to, Where: p.where, Scalars: true, Bucket: wholeRange}
+	rq := store.RollupQuery{Metric: m.Def.ID, Step: time.Minute, From: from, To: o.to, Where: p.where, Scalars: true, Bucket: wholeRange}
 	err := o.e.Events.Rollups(ctx, o.tenant, rq, func(u *series.Rollup) error {
 		n += u.Agg.Count
 		return nil

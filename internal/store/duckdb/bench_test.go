@@ -1,11 +1,15 @@
 package duckdb_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -101,6 +105,90 @@ func BenchmarkCommit(b *testing.B) {
 				l.commits(b, s, &c)
 			}
 			report()
+		})
+	}
+}
+
+// BenchmarkCommitWhileCompacting makes small commits while the rollups of a day are compacted.
+func BenchmarkCommitWhileCompacting(b *testing.B) {
+	begin := time.Date(2026, 3, 14, 0, 0, 0, 0, time.UTC)
+	dir := filepath.Join(benchDir(b), "rollups_compacted_false")
+	fillRollups(b, dir, begin, false)
+	for _, compacting := range []bool{false, true} {
+		b.Run(fmt.Sprint(compacting), func(b *testing.B) {
+			copied := b.TempDir()
+			if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
+				b.Fatal(err)
+			}
+			s := open(b, copied, asItIs)
+			defer s.Close()
+			ctx, stop := context.WithCancel(b.Context())
+			var others sync.WaitGroup
+			if compacting {
+				others.Go(func() { _, _ = s.Compact(ctx) })
+			}
+			var at store.Offset
+			var took []time.Duration
+			for b.Loop() {
+				c := numbered(at, 10)
+				c.Partition = 1
+				for i := range c.Events {
+					c.Events[i].Partition = 1
+				}
+				start := time.Now()
+				var err error
+				if at, err = s.Commit(b.Context(), c); err != nil {
+					b.Fatal(err)
+				}
+				took = append(took, time.Since(start))
+			}
+			stop()
+			others.Wait()
+			slices.Sort(took)
+			for name, q := range map[string]float64{"p50-ms": 0.5, "p99-ms": 0.99, "max-ms": 1} {
+				b.ReportMetric(float64(took[int(q*float64(len(took)-1))])/1e6, name)
+			}
+		})
+	}
+}
+
+// BenchmarkOpen opens a store whose process was killed with so many commits of 1000 events in its write-ahead log.
+func BenchmarkOpen(b *testing.B) {
+	b.Setenv(childLog, "yes")
+	for _, commits := range []int{50, 200, 800} {
+		b.Run(fmt.Sprint(commits, "_commits_in_log"), func(b *testing.B) {
+			dir := b.TempDir()
+			killed(b, dir, 1000, commits)
+			info, err := os.Stat(filepath.Join(dir, "events.duckdb.wal"))
+			if err != nil {
+				b.Fatal(err)
+			}
+			copied := filepath.Join(dir, "copy")
+			for b.Loop() {
+				b.StopTimer()
+				if err := errors.Join(os.RemoveAll(copied), os.Mkdir(copied, 0o700)); err != nil {
+					b.Fatal(err)
+				}
+				for _, name := range []string{"events.duckdb", "events.duckdb.wal"} {
+					data, err := os.ReadFile(filepath.Join(dir, name))
+					if err != nil {
+						b.Fatal(err)
+					}
+					if err := os.WriteFile(filepath.Join(copied, name), data, 0o600); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.StartTimer()
+				s := open(b, copied, asItIs)
+				b.StopTimer()
+				start := time.Now()
+				if err := s.Close(); err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(float64(time.Since(start))/1e6, "checkpoint-ms")
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(info.Size()>>20), "log-MB")
 		})
 	}
 }

@@ -23,6 +23,7 @@ import (
 const (
 	childDir    = "PULSESTREAM_TEST_CHILD_DIR"
 	childEvents = "PULSESTREAM_TEST_CHILD_EVENTS" // of each commit
+	childLog    = "PULSESTREAM_TEST_CHILD_LOG"    // not empty: it makes no checkpoints
 )
 
 // numbered is a commit that can be checked: it has n events, rollups that count them, and a state and a transition that name it.
@@ -53,10 +54,14 @@ func TestChild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := duckdb.Open(t.Context(), duckdb.Config{
+	cfg := duckdb.Config{
 		Path: filepath.Join(dir, "events.duckdb"), CompactEvery: 5 * time.Millisecond, CheckpointLog: 1 << 20,
 		Now: func() time.Time { return time.Now().Add(1000 * time.Hour) }, // so that blocks are due at once
-	})
+	}
+	if os.Getenv(childLog) != "" {
+		cfg.CompactEvery = -1
+	}
+	s, err := duckdb.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,13 +75,13 @@ func TestChild(t *testing.T) {
 
 // killed runs TestChild until it has made a number of commits, kills it at some moment of the next one, and gives the last
 // commit that it has told of.
-func killed(t *testing.T, dir string, events, commits int) uint64 {
+func killed(t testing.TB, dir string, events, commits int) uint64 {
 	t.Helper()
 	return killedAfter(t, dir, events, commits, func() {})
 }
 
 // killedAfter is killed, with something done while the child is at work.
-func killedAfter(t *testing.T, dir string, events, commits int, meanwhile func()) uint64 {
+func killedAfter(t testing.TB, dir string, events, commits int, meanwhile func()) uint64 {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestChild$", "-test.v")
 	cmd.Env = append(os.Environ(), childDir+"="+dir, childEvents+"="+strconv.Itoa(events))
