@@ -78,6 +78,10 @@ func layout() []place {
 			"tenant": "a rule and an incident belong to a tenant",
 		}},
 		{name: "anomaly", may: []string{"series"}},
+		{name: "backup", may: append([]string{"store", "store/*", "bus", "catalog", "alert"}, nouns...), beyond: map[string]string{
+			"auth":    "a restored server makes no first key",
+			"process": "rollups are computed by the stream's own code",
+		}},
 		{name: "catalog", may: append([]string{"store", "alert", "source"}, nouns...)},
 		{name: "query", may: []string{"store", "metric", "series", "tenant"}, beyond: map[string]string{
 			"event": "what rollups cannot answer is computed from stored events",

@@ -30,8 +30,11 @@ func (r *rig) powered() (*disk, error) {
 	return d, err
 }
 
-// cut cuts the power and brings the machine up again, without starting the server.
+// cut makes the server stand still, cuts the power and brings the machine up again, without starting the server.
 func (r *rig) cut(d *disk) error {
+	if err := r.server.stand(r.ctx); err != nil {
+		return err
+	}
 	r.server.log.mark("power cut")
 	if err := d.cutPower(); err != nil {
 		return err

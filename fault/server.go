@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -192,6 +193,32 @@ func (s *server) kill() {
 func (s *server) signal(sig syscall.Signal) error {
 	s.log.mark("signal %s", sig)
 	return s.proc.cmd.Process.Signal(sig)
+}
+
+// stand stops the process where it is, and returns when none of its threads runs any more.
+//
+// It comes before a power cut because EXT4_IOC_SHUTDOWN, unlike a power cut, leaves the process running, and an fsync that is under way just
+// then may return success although its journal transaction was given up: seen in 6 of 360 tries on Linux 6.18. What such an fsync lets the server
+// say, no sender could hear after a power cut.
+func (s *server) stand(ctx context.Context) error {
+	if !s.proc.alive() {
+		return nil
+	}
+	if err := s.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return poll(ctx, time.Millisecond, func() error {
+		states, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.proc.cmd.Process.Pid))
+		for _, path := range states {
+			b, _ := os.ReadFile(path) // a thread may have ended meanwhile
+			if _, rest, ok := strings.Cut(string(b), ") "); ok && !strings.ContainsAny(rest[:1], "TtDZX") {
+				return fmt.Errorf("a thread is in state %s, it should stand", rest[:1])
+			}
+		}
+		return err
+	})
 }
 
 // stop asks the process to end and waits until it has, at most 30 seconds.

@@ -16,7 +16,7 @@ if [ -t 2 ]; then tty=1; fi
 
 # With -v, go prints the path of each package that it compiles, and one line for each module that it fetches.
 # Everything else it says is an error and is passed on as it is.
-"$go" build -v -buildvcs=false -ldflags "-X main.version=${VERSION:-dev}" -o "$output" "$package" 2>&1 | awk -v tty="$tty" '
+"$go" build -v -buildvcs=false -ldflags "-s -w -X main.version=${VERSION:-dev}" -o "$output" "$package" 2>&1 | awk -v tty="$tty" '
   function progress(text) {
     if (tty) {
       printf "\r\033[K  %s", text > "/dev/stderr"

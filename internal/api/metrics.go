@@ -12,6 +12,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/catalog"
 	"github.com/pulsestream/pulsestream/internal/metric"
 	"github.com/pulsestream/pulsestream/internal/query"
+	"github.com/pulsestream/pulsestream/internal/series"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 	"github.com/pulsestream/pulsestream/internal/web"
@@ -48,6 +49,23 @@ type metricView struct {
 	CreatedAt   time.Time         `json:"created_at"`
 	UpdatedAt   time.Time         `json:"updated_at"`
 	Fill        fillView          `json:"fill" doc:"How far it has been computed from events that were stored before it."`
+	Dropped     uint64            `json:"series_dropped" doc:"Observations of the last 30 days that count under __other__, because the metric has more series than it may."`
+}
+
+// view is a metric as the API shows it.
+func (a *api) viewMetric(ctx context.Context, d *metric.Definition, fills map[int64]store.Fill) (metricView, error) {
+	v := viewMetric(d, fills)
+	if len(d.Dimensions) == 0 {
+		return v, nil
+	}
+	const day = 24 * time.Hour
+	now := a.Now()
+	q := store.RollupQuery{Metric: d.ID, Step: day, From: series.Align(now.Add(-30*day), day), To: now.Add(day), Scalars: true, Where: map[int][]string{0: {series.OtherValue}}}
+	err := a.Events.Rollups(ctx, d.Tenant, q, func(r *series.Rollup) error {
+		v.Dropped += r.Agg.Count
+		return nil
+	})
+	return v, err
 }
 
 func viewMetric(d *metric.Definition, fills map[int64]store.Fill) metricView {
@@ -153,7 +171,11 @@ func (a *api) listMetrics(ctx context.Context, p auth.Principal, _ *struct{}) (*
 	}
 	out := list[metricView]{Data: make([]metricView, 0, len(entries))}
 	for i := range entries {
-		out.Data = append(out.Data, viewMetric(&entries[i].Value, fills))
+		v, err := a.viewMetric(ctx, &entries[i].Value, fills)
+		if err != nil {
+			return nil, err
+		}
+		out.Data = append(out.Data, v)
 	}
 	return &body[list[metricView]]{out}, nil
 }
@@ -167,7 +189,8 @@ func (a *api) getMetric(ctx context.Context, p auth.Principal, in *SlugPath) (*v
 	if err != nil {
 		return nil, err
 	}
-	return withETag(e.Revision, false, viewMetric(&e.Value, fills)), nil
+	v, err := a.viewMetric(ctx, &e.Value, fills)
+	return withETag(e.Revision, false, v), err
 }
 
 func (a *api) putMetric(ctx context.Context, p auth.Principal, in metricInput, c Conditional, when catalog.Condition) (*versioned[metricView], error) {
@@ -184,7 +207,8 @@ func (a *api) putMetric(ctx context.Context, p auth.Principal, in metricInput, c
 	if err != nil {
 		return nil, err
 	}
-	return withETag(e.Revision, created, viewMetric(&e.Value, fills)), nil
+	v, err := a.viewMetric(ctx, &e.Value, fills)
+	return withETag(e.Revision, created, v), err
 }
 
 // queryInput hands the query string over as it is: package query reads it, and its rules are stated there once.

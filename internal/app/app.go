@@ -114,7 +114,11 @@ func New(ctx context.Context, cfg config.Serve, secrets config.Secrets, opts Opt
 		return a, fmt.Errorf("open the store of events: %w", err)
 	}
 	a.onStop("events", func(context.Context) error { return events.Close() })
-	log, err := bus.Open(ctx, bus.Config{Dir: cfg.LogDir(), Partitions: cfg.Partitions, Log: opts.Log})
+	log, err := bus.Open(ctx, bus.Config{Dir: cfg.LogDir(), Partitions: cfg.Partitions, Log: opts.Log,
+		Committed: func(ctx context.Context, partition int) (string, uint64, error) {
+			state, err := events.Partition(ctx, partition)
+			return state.Offset.Incarnation, state.Offset.Seq, err
+		}})
 	if err != nil {
 		return a, fmt.Errorf("open the log: %w", err)
 	}

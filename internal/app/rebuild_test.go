@@ -76,7 +76,7 @@ func TestADamagedStoreIsSetAsideAndRebuiltFromTheLog(t *testing.T) {
 	i.stop()
 
 	path := filepath.Join(dir, "events.duckdb")
-	b, err := os.ReadFile(path) //nolint:gosec // a test's file
+	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,9 +7,9 @@ import (
 )
 
 var (
-	// ErrNoCredentials: the caller showed none.
+	// ErrNoCredentials means: the caller showed none.
 	ErrNoCredentials = errors.New("no credentials: send an API key as Authorization: Bearer ps_…")
-	// ErrBadCredentials: what the caller showed is not valid, or no longer. It never says why: that would help a thief.
+	// ErrBadCredentials means: what the caller showed is not valid, or no longer. It never says why: that would help a thief.
 	ErrBadCredentials = errors.New("the credentials are not valid: check that the API key is complete and was not revoked")
 )
 

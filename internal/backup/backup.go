@@ -50,8 +50,9 @@ type Source struct {
 	Wait time.Duration
 	// Threads is how many a backup may use for compression; 0 is one.
 	Threads int
-	// step is called before each step that changes the directory; an error is a crash. For tests.
+	// For tests: step is called before each step, and an error of it is a crash; rows is how many events make a file.
 	step func(name string) error
+	rows uint64
 }
 
 // Phases of a backup and of a restore, in their order.
@@ -110,6 +111,9 @@ func Run(ctx context.Context, src Source, dir string, tell func(Progress)) (*Res
 	}
 	if src.step == nil {
 		src.step = func(string) error { return nil }
+	}
+	if src.rows == 0 {
+		src.rows = fileRows
 	}
 	if tell == nil {
 		tell = func(Progress) {}
@@ -185,19 +189,19 @@ func (r *run) offsets(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("read the offset of partition %d: %w", p, err)
 		}
-		_, _, last, err := r.Log.Tail(ctx, p)
+		incarnation, _, last, err := r.Log.Tail(ctx, p)
 		if err != nil {
 			return err
 		}
-		at := state.Offset
-		part := Partition{Incarnation: at.Incarnation, Seq: at.Seq, Waiting: last - min(last, at.Seq)}
+		at := state.Offset // its incarnation may be an earlier one; its number means the same in this one
+		part := Partition{Incarnation: incarnation, Seq: at.Seq, Waiting: last - min(last, at.Seq)}
 		var have Partition
 		if r.before != nil {
 			have = r.before.Partitions[p]
-		}
-		if have.Seq > 0 && !r.Log.Knows(p, have.Incarnation, have.Seq) {
-			return fmt.Errorf("%w: its events of partition %d are of the log %s, which this installation does not know. Choose another directory; or if this "+
-				"installation is to take that one's place, stop it and restore the backup into a new data directory", ErrOther, p, have.Incarnation)
+			if !r.Log.Knows(p, have.Incarnation, have.Seq) {
+				return fmt.Errorf("%w: partition %d is of the log %s, which this installation does not know. Choose another directory; or if this "+
+					"installation is to take that one's place, stop it and restore the backup into a new data directory", ErrOther, p, have.Incarnation)
+			}
 		}
 		part.Events = have.Events
 		switch {
@@ -206,7 +210,7 @@ func (r *run) offsets(ctx context.Context) error {
 			r.total += at.Seq - have.Seq
 		case at.Seq < have.Seq:
 			r.result.Behind = append(r.result.Behind, p)
-			part.Incarnation, part.Seq = have.Incarnation, have.Seq
+			part.Seq = have.Seq
 		}
 		r.next.Partitions = append(r.next.Partitions, part)
 		r.held = append(r.held, state.Quarantined...)

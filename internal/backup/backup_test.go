@@ -72,6 +72,10 @@ func TestABackupOfARunningServerUnderLoadIsRestoredWithEverythingUpToItsOffsets(
 		t.Errorf("metrics: %+v, %v", metrics, err)
 	}
 	r.send(0, 600) // some are in the backup, some are new to this server
+	if receipt, err := r.Send(t.Context(), client.Event{ID: "end", Source: "shop", Type: "end"}); err != nil || receipt.Accepted != 1 {
+		t.Fatal(receipt, err)
+	}
+	eventually(t, func() error { _, err := r.Event(t.Context(), "shop", "end"); return err })
 	r.stop()
 	ids := map[string]int{}
 	for _, ev := range stored(t, fresh) {
@@ -154,6 +158,7 @@ func TestARestoredServerGoesOnWithTheBackupThatItWasMadeFrom(t *testing.T) {
 	// The one that it was restored from has gone another way: its numbers mean other events now.
 	s = serve(t, dir)
 	s.send(200, 300)
+	s.drain(300)
 	s.stop()
 	if _, err := backup.Make(t.Context(), settings(dir, to), nil); !errors.Is(err, backup.ErrOther) {
 		t.Errorf("the server that was replaced writes into its successor's backup: %v", err)

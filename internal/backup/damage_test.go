@@ -87,6 +87,7 @@ func TestABackupThatIsBrokenOffAtAnyStepLeavesTheOneBefore(t *testing.T) {
 	before := makeBackup(t, dir, to).Manifest
 	s := serve(t, dir)
 	s.send(100, 200)
+	s.drain(200)
 	s.stop()
 	crash := errors.New("crash")
 	var steps []string

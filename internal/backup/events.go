@@ -67,7 +67,7 @@ type writer struct {
 	tenants []tenant.ID
 	buf     []event.Stored
 	arena   []byte // of what buf refers to: an event is only lent
-	rows    uint64 // gathered for the file, with what is in buf
+	rows    uint64 // gathered for the file, what is in buf included
 	bytes   int
 	width   uint64 // of the window in hand, in messages
 }
@@ -88,7 +88,7 @@ func (w *writer) write(ctx context.Context) error {
 		}
 		w.widen(to-from+1, w.rows-rows, w.bytes-bytes)
 		w.messages += to - from + 1
-		if to == w.to || w.rows >= fileRows || w.bytes >= fileBytes {
+		if to == w.to || w.rows >= w.run.rows || w.bytes >= fileBytes {
 			if err := w.flush(ctx, begin, to); err != nil {
 				return err
 			}
@@ -102,7 +102,7 @@ func (w *writer) write(ctx context.Context) error {
 
 // widen decides how wide the next window is by how full this one was: a quarter of a file.
 func (w *writer) widen(messages, rows uint64, bytes int) {
-	full := max(float64(rows)/(fileRows/4), float64(bytes)/(fileBytes/4), 1.0/16)
+	full := max(float64(rows)/(float64(w.run.rows)/4), float64(bytes)/(fileBytes/4), 1.0/16)
 	w.width = uint64(max(1, min(float64(messages)/full, 1<<40)))
 }
 

@@ -7,3 +7,9 @@ func MakeWithSteps(ctx context.Context, s Settings, step func(name string) error
 	s.step = step
 	return Make(ctx, s, nil)
 }
+
+// WithFileRows is a source whose files have about so many events.
+func WithFileRows(s Source, rows uint64) Source {
+	s.rows = rows
+	return s
+}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/bus"
+	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/store/duckdb"
 	"github.com/pulsestream/pulsestream/internal/store/sqlite"
 )
@@ -71,7 +72,7 @@ func (s *Settings) offline(ctx context.Context, to string, tell func(Progress)) 
 	}
 	defer func() { err = errors.Join(err, things.Close()) }()
 	events, err := duckdb.Open(ctx, duckdb.Config{Path: s.EventsPath, Log: s.Logger, CompactEvery: -1, Now: s.Now})
-	if errors.Is(err, duckdb.ErrDamaged) {
+	if errors.Is(err, store.ErrDamaged) {
 		return nil, fmt.Errorf("%w: start the server, which builds it anew from the log, and back up then", err)
 	}
 	if err != nil {

@@ -129,8 +129,21 @@ func made(t testing.TB, n int) string {
 	s := serve(t, dir)
 	s.configure()
 	s.send(0, n)
+	s.drain(n)
 	s.stop()
 	return dir
+}
+
+// drain waits until n events are stored.
+func (s *server) drain(n int) {
+	s.t.Helper()
+	eventually(s.t, func() error {
+		all, err := s.AllEvents(s.t.Context(), client.EventQuery{Source: "shop"})
+		if err == nil && len(all) != n {
+			err = fmt.Errorf("%d events are stored, want %d", len(all), n)
+		}
+		return err
+	})
 }
 
 func makeBackup(t testing.TB, dir, to string) *backup.Result {

@@ -23,6 +23,8 @@ import (
 const (
 	// scanBudget is how much of what the store has not read yet is checked before the log opens, in bytes.
 	scanBudget = 256 << 20
+	// committedTimeout bounds how long the store is waited for.
+	committedTimeout = 5 * time.Second
 	// maxHole is the longest stretch of missing numbers inside a block; behind a longer one a new block begins.
 	maxHole = 1 << 16
 )
@@ -92,6 +94,8 @@ func (x *inspection) promises(ctx context.Context) error {
 	if x.committed == nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, committedTimeout)
+	defer cancel()
 	incarnation, seq, err := x.committed(ctx, x.partition)
 	if err != nil {
 		x.log.Warn("the store does not say how far it has read the log; only the high-water mark tells how long it must be",

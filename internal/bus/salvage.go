@@ -131,16 +131,21 @@ func wrongBit(b []byte, want uint32) (int, bool) {
 // place gives pieces their numbers where these are not known, by those of their neighbours. After is the number before the block, next the one behind it,
 // 0 when it is not known. A piece for which there is no room is left out.
 func place(pieces []piece, after, next uint64) []piece {
+	// For each piece the next one whose number is certain.
+	certain := make([]int, len(pieces))
+	for i, near := len(pieces)-1, len(pieces); i >= 0; i-- {
+		certain[i] = near
+		if pieces[i].seq != 0 {
+			near = i
+		}
+	}
 	out := make([]piece, 0, len(pieces))
 	last := piece{seq: after}
 	for i, p := range pieces {
-		upper, upperTS, waiting := next, int64(0), uint64(0) // the next certain number, and how many uncertain ones stand before it
-		for _, q := range pieces[i+1:] {
-			if q.seq != 0 {
-				upper, upperTS = q.start(), q.ts
-				break
-			}
-			waiting++
+		upper, upperTS := next, int64(0)
+		waiting := uint64(certain[i] - i - 1) //nolint:gosec // certain[i] is behind i
+		if certain[i] < len(pieces) {
+			upper, upperTS = pieces[certain[i]].start(), pieces[certain[i]].ts
 		}
 		if p.seq == 0 {
 			p.seq = last.seq + 1

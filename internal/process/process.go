@@ -28,7 +28,7 @@ import (
 
 // Log is the part of the bus that a worker reads.
 type Log interface {
-	Tail(ctx context.Context, partition int) (incarnation string, first, last uint64, err error)
+	Resume(ctx context.Context, partition int, incarnation string, seq uint64) (bus.Position, error)
 	Read(ctx context.Context, partition int, after uint64) (*bus.Reader, error)
 	Partitions() int
 }

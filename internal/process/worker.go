@@ -169,17 +169,13 @@ func (s *session) restore(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the offset: %w", err)
 	}
-	incarnation, first, last, err := s.cfg.Stream.Tail(ctx, s.partition)
+	at, err := s.cfg.Stream.Resume(ctx, s.partition, state.Offset.Incarnation, state.Offset.Seq)
 	if err != nil {
 		return err
 	}
 	s.offset = state.Offset
-	start, err := resume(state.Offset, incarnation, first, last)
-	if err != nil {
-		return err
-	}
-	s.seq = start
-	s.pending = last - min(last, start)
+	s.seq = at.After
+	s.pending = at.Last - min(at.Last, at.After)
 	now := s.cfg.Now()
 	err = s.cfg.Store.Identities(ctx, s.partition, now.Add(-s.cfg.DedupeWindow), func(id store.Identity) error {
 		s.dedupe.Add(id.Key, id.Received)
@@ -200,30 +196,8 @@ func (s *session) restore(ctx context.Context) error {
 		return err
 	}
 	s.cfg.Live.Restart(s.partition, history)
-	s.batch.commit.To.Incarnation = incarnation
+	s.batch.commit.To.Incarnation = at.Incarnation
 	return nil
-}
-
-// Errors of resume.
-var (
-	errShorter = errors.New("the log is shorter than what was committed from it")
-	errOther   = errors.New("the log is not the one that the store's offset counts in")
-)
-
-// resume decides where to go on reading: behind the store's offset, if the log is the one it counts in.
-func resume(offset store.Offset, incarnation string, first, last uint64) (after uint64, err error) {
-	switch {
-	case offset.Incarnation == "" && offset.Seq == 0: // nothing yet, but perhaps what the log cannot give: incidents
-		if first > 0 {
-			return first - 1, nil
-		}
-		return 0, nil
-	case offset.Incarnation != incarnation:
-		return 0, fmt.Errorf("%w: incarnation %s, stored %s", errOther, incarnation, offset.Incarnation)
-	case last < offset.Seq:
-		return 0, fmt.Errorf("%w: it ends with %d, committed is %d", errShorter, last, offset.Seq)
-	}
-	return offset.Seq, nil
 }
 
 // adopt takes up the definitions as they are now. It is called when everything processed is committed, so that

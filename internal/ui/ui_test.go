@@ -166,7 +166,7 @@ func TestAcceptEncodingIsReadByTheStandard(t *testing.T) {
 func TestHeadHasTheHeadersOfGetAndOtherMethodsAreRefused(t *testing.T) {
 	h := built(t)
 	head := get(t, h, "HEAD", "/")
-	if head.StatusCode != 200 || body(t, head) != "" || head.ContentLength != int64(len(page)) {
+	if head.StatusCode != http.StatusOK || body(t, head) != "" || head.ContentLength != int64(len(page)) {
 		t.Errorf("HEAD: got %d with length %d, want 200 with %d", head.StatusCode, head.ContentLength, len(page))
 	}
 	post := get(t, h, "POST", "/")
@@ -182,7 +182,7 @@ func TestWithoutABuiltPageTheAnswerSaysHowToBuildIt(t *testing.T) {
 	}
 	for _, path := range []string{"/", "/app/overview"} {
 		res := get(t, h, "GET", path)
-		if text := body(t, res); res.StatusCode != 200 || !strings.Contains(text, "make build") {
+		if text := body(t, res); res.StatusCode != http.StatusOK || !strings.Contains(text, "make build") {
 			t.Errorf("%s: got %d %q", path, res.StatusCode, text)
 		}
 		if res.Header.Get("Cache-Control") != "no-store" {

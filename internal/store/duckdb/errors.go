@@ -9,10 +9,6 @@ import (
 	"github.com/pulsestream/pulsestream/internal/store"
 )
 
-// ErrDamaged says that the file, or the write-ahead log beside it, is not what was written. It holds nothing that the log of events
-// cannot make again: set both files aside, and let the store be rebuilt.
-var ErrDamaged = store.ErrDamaged
-
 // engineError is what DuckDB says went wrong.
 type engineError struct{ message string }
 

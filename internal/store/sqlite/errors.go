@@ -13,9 +13,9 @@ import (
 )
 
 var (
-	// ErrDamaged: the file is no whole SQLite database. Nothing was changed.
+	// ErrDamaged means: the file is no whole SQLite database. Nothing was changed.
 	ErrDamaged = errors.New("the catalog is damaged: keep the file for inspection and restore it, with its -wal file if there is one, from a backup")
-	// ErrNewer: the file's schema is of a newer version. Nothing was changed.
+	// ErrNewer means: the file's schema is of a newer version. Nothing was changed.
 	ErrNewer = errors.New("the catalog was written by a newer version of PulseStream: run that version, or restore a backup from before it")
 )
 
