@@ -42,6 +42,7 @@ func layout() []place {
 			"client/ledger": "the verify command reads a sender's ledger",
 			"tenant":        "the verify command is told whose ledger it is",
 			"bench":         "the bench command runs the load generator",
+			"backup":        "the backup and restore commands",
 			"demo":          "the demo command runs the simulated vendors",
 		}},
 		{name: "app", may: []string{everythingBelow}},

@@ -47,6 +47,8 @@ const (
 	commitEvery  = 200 * time.Millisecond
 	liveSpan     = 15 * time.Minute
 	pollCatalog  = 2 * time.Second
+	// checkpointLog bounds what is replayed after a crash, and with it the time until a server is ready again.
+	checkpointLog = 32 << 20
 )
 
 // Options are what New needs beside the settings.

@@ -21,7 +21,7 @@ func (a *App) openEvents(ctx context.Context, things store.Catalog) (*resilient.
 	return resilient.Open(ctx, resilient.Config{
 		Log: a.opts.Log, Now: a.opts.Now,
 		Open: func(ctx context.Context) (store.Events, error) {
-			s, err := duckdb.Open(ctx, duckdb.Config{Path: path, Log: a.opts.Log})
+			s, err := duckdb.Open(ctx, duckdb.Config{Path: path, Log: a.opts.Log, CheckpointLog: checkpointLog})
 			if err != nil {
 				return nil, err // and no *duckdb.Store that is nil within an interface that is not
 			}

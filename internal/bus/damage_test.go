@@ -38,15 +38,17 @@ func fastDir(t *testing.T) string {
 // write makes a log with messages of the sizes given, on each partition.
 func write(t *testing.T, partitions int, seed uint64, sizes ...int) written {
 	t.Helper()
-	dice := rand.New(rand.NewPCG(seed, 1))
+	dice := rand.NewChaCha8([32]byte{byte(seed)})
 	w := written{dir: filepath.Join(fastDir(t), "log")}
 	b := open(t, w.dir, partitions)
 	for p := range partitions {
 		var list [][]byte
 		for i, size := range sizes {
 			payload := fmt.Appendf(nil, "message %d of partition %d: ", i+1, p)
-			for len(payload) < size {
-				payload = append(payload, byte(dice.IntN(256)))
+			if n := size - len(payload); n > 0 {
+				noise := make([]byte, n)
+				_, _ = dice.Read(noise)
+				payload = append(payload, noise...)
 			}
 			if i%3 == 0 { // one that compresses
 				unit := payload[:min(len(payload), 100)]
