@@ -109,7 +109,7 @@ func TestAServerThatIsLostGoesOnFromItsBackupAndCountsNothingTwice(t *testing.T)
 	second := backUp(t, s.dir, to)
 	stopped()
 	s.kill()
-	if first.events() < 1000 || second.events() < uint64(known) || uint64(second.Added) != second.events()-first.events() { //nolint:gosec // counts
+	if first.events() < 1000 || second.events() < uint64(known) || uint64(second.Added) != second.events()-first.events() {
 		t.Errorf("%d events in the first backup, %d in the second, of which %d are new; %d were acknowledged before", first.events(), second.events(), second.Added, known)
 	}
 
@@ -139,7 +139,7 @@ func TestABackupKilledAtAnyMomentLeavesTheOneBefore(t *testing.T) {
 	l := startLoad(4, time.Hour, at.get)
 	stopped := sync.OnceFunc(l.stop)
 	t.Cleanup(stopped)
-	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1)) //nolint:gosec // a seed
+	random := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 1))
 	to := filepath.Join(t.TempDir(), "backup")
 	began := time.Now()
 	last := backUp(t, s.dir, to)

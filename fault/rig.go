@@ -118,9 +118,9 @@ func (r *rig) client(base string) *client.Client {
 }
 
 // start starts the server and waits until it takes events.
-func (r *rig) start(wrap ...string) error {
+func (r *rig) start() error {
 	began := time.Now()
-	p, err := r.server.spawn(wrap...)
+	p, err := r.server.spawn()
 	if err != nil {
 		return err
 	}
@@ -361,8 +361,11 @@ func copyTree(from, to string) error {
 			return err
 		}
 		dst := filepath.Join(to, rel)
-		if d.IsDir() {
+		switch {
+		case d.IsDir():
 			return os.MkdirAll(dst, 0o700)
+		case !d.Type().IsRegular():
+			return nil // a socket, which belongs to a process that is gone
 		}
 		return copyFile(path, dst)
 	})

@@ -125,7 +125,7 @@ func (cfg *Config) scenario(ctx context.Context, s *scenario) Row {
 		if ctx.Err() != nil {
 			break
 		}
-		cfg.once(ctx, s, cfg.Seed+uint64(i), &row) //nolint:gosec // a small number
+		cfg.once(ctx, s, cfg.Seed+uint64(i), &row)
 	}
 	row.Took = time.Since(began)
 	verdict := "ok"
@@ -159,7 +159,7 @@ func (cfg *Config) once(ctx context.Context, s *scenario, seed uint64, row *Row)
 		err = errors.Join(err, r.end())
 		row.add(r.result)
 	}
-	if ctx.Err() == context.Canceled { //nolint:errorlint // the context's own
+	if ctx.Err() == context.Canceled {
 		err = nil // interrupted: it proves nothing
 	}
 	row.Runs++

@@ -212,7 +212,7 @@ func judge(answer *client.Response, err error) (o ledger.Outcome, status int, re
 	var receipt client.Receipt
 	if err := json.Unmarshal(answer.Body, &receipt); err != nil {
 		// A webhook's answer has no list; it says all there is by its status.
-		return ledger.Acknowledged, answer.Status, nil //nolint:nilerr // see above
+		return ledger.Acknowledged, answer.Status, nil
 	}
 	for _, r := range receipt.Rejected {
 		rejected = append(rejected, r.Index)

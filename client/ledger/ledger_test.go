@@ -21,7 +21,7 @@ func TestOutcomeIsTheBestThatWasEverSaid(t *testing.T) {
 		"acknowledged":                 Acknowledged,
 		"unknown refused":              Unknown,
 		"refused unknown":              Unknown,
-		"refused refused":              Refused,
+		"refused refused":              Refused, //nolint:dupword // two answers
 		"unknown acknowledged":         Acknowledged,
 		"acknowledged unknown refused": Acknowledged,
 	} {

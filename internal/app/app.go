@@ -165,7 +165,7 @@ func New(ctx context.Context, cfg config.Serve, secrets config.Secrets, opts Opt
 		return a, err
 	}
 	seen.pressure(a.load.refuse)
-	committer := ingest.NewCommitter(log, bus.MaxPayload, opts.Now) //nolint:contextcheck // its work outlives the start
+	committer := ingest.NewCommitter(log, bus.MaxPayload, opts.Now)
 	a.onStop("ingest", func(context.Context) error { committer.Stop(); return nil })
 	door := ingest.NewDoor(ingest.DoorConfig{Committer: committer, Rate: limit.NewRate(cfg.RateLimit), Ready: a.load.refuse, Now: opts.Now, Log: opts.Log})
 	handler := api.Handler(api.Deps{

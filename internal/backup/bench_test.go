@@ -37,7 +37,7 @@ func charges(seq uint64, n int, random *rand.Rand) []event.Stored {
 	for i := range out {
 		at := begin.Add(time.Duration(seq)*100*time.Millisecond + time.Duration(random.IntN(1e9)))
 		id := fmt.Sprintf("evt_%016x%08x", random.Uint64(), i)
-		out[i] = event.Stored{Tenant: "default", Position: event.Position{Seq: seq, Index: uint32(i)}, Event: event.Event{ //nolint:gosec // small
+		out[i] = event.Stored{Tenant: "default", Position: event.Position{Seq: seq, Index: uint32(i)}, Event: event.Event{
 			ID: id, Source: "stripe", Type: []string{"charge.succeeded", "charge.failed", "invoice.paid", "customer.updated"}[random.IntN(4)],
 			Subject: fmt.Sprintf("cus_%05d", random.IntN(20_000)), Time: at, Received: at.Add(30 * time.Millisecond), Identified: true,
 			Data: fmt.Appendf(nil, `{"id":"ch_%016x","object":"charge","amount":%d,"currency":"eur","livemode":true,"card":{"country":%q,"brand":%q,"last4":"%04d"},"description":"order %d","paid":true}`,
@@ -72,7 +72,7 @@ func fill(b testing.TB, dir string, events, metrics int) {
 		fatal(err)
 	}
 	fatal(things.Close())
-	messages := uint64(events / 100) //nolint:gosec // positive
+	messages := uint64(events / 100)
 	bus1, err := bus.Open(b.Context(), bus.Config{Dir: p.LogDir, Partitions: 1, Begin: []bus.Beginning{{Seq: messages}}, Log: log})
 	fatal(err)
 	incarnation, _, _, err := bus1.Tail(b.Context(), 0)

@@ -90,15 +90,16 @@ func (c *Control) Close() error {
 
 func (c *Control) backup(w http.ResponseWriter, req *http.Request) {
 	out := json.NewEncoder(w)
+	tell := func(a answer) error { return out.Encode(a) } // a caller that has gone ends the context
 	var o order
 	if err := json.NewDecoder(http.MaxBytesReader(w, req.Body, 1<<16)).Decode(&o); err != nil || !filepath.IsAbs(o.To) {
 		w.WriteHeader(http.StatusBadRequest)
-		_ = out.Encode(answer{Error: `send {"to": "/an/absolute/path"}`})
+		_ = tell(answer{Error: `send {"to": "/an/absolute/path"}`})
 		return
 	}
 	if !c.busy.TryLock() {
 		w.WriteHeader(http.StatusConflict)
-		_ = out.Encode(answer{Error: "another backup is under way: wait for its end"})
+		_ = tell(answer{Error: "another backup is under way: wait for its end"})
 		return
 	}
 	defer c.busy.Unlock()
@@ -113,16 +114,16 @@ func (c *Control) backup(w http.ResponseWriter, req *http.Request) {
 	result, err := Run(req.Context(), src, o.To, func(p Progress) {
 		if now := time.Now(); now.Sub(told) >= time.Second/4 {
 			told = now
-			_ = errors.Join(out.Encode(answer{Progress: &p}), flush.Flush()) // a caller that has gone ends the context
+			_ = errors.Join(tell(answer{Progress: &p}), flush.Flush())
 		}
 	})
 	if err != nil {
 		src.Logger.Error("a backup failed; the one before it, if there is one, is as it was", "file.path", o.To, "error.message", err.Error())
-		_ = out.Encode(answer{Error: err.Error()})
+		_ = tell(answer{Error: err.Error()})
 		return
 	}
 	src.Logger.Info("a backup was made", "file.path", o.To, "pulsestream.events", result.Events, "event.duration", result.Took.Nanoseconds())
-	_ = out.Encode(answer{Result: result})
+	_ = tell(answer{Result: result})
 }
 
 // Ask has the server of a data directory make a backup.

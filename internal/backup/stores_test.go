@@ -2,6 +2,7 @@ package backup_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -136,8 +137,8 @@ func TestEventsOfManyTenantsAndPartitionsFillSeveralFilesAndAllComeBack(t *testi
 		commits[p].Partition = p
 		for seq := uint64(1); seq <= upto[p]; seq++ {
 			for i := range random.IntN(4) {
-				commits[p].Events = append(commits[p].Events, event.Stored{Tenant: id, Partition: p, Position: event.Position{Seq: seq, Index: uint32(int(id[0])*10 + i)}, //nolint:gosec // small
-					Event: event.Event{ID: fmt.Sprint(id, seq, i), Source: "s", Type: "t", Time: time.Unix(int64(seq), 0), Received: time.Unix(int64(seq), 5)}}) //nolint:gosec // small
+				commits[p].Events = append(commits[p].Events, event.Stored{Tenant: id, Partition: p, Position: event.Position{Seq: seq, Index: uint32(int(id[0])*10 + i)},
+					Event: event.Event{ID: fmt.Sprint(id, seq, i), Source: "s", Type: "t", Time: time.Unix(int64(seq), 0), Received: time.Unix(int64(seq), 5)}})
 			}
 		}
 	}
@@ -211,8 +212,9 @@ func TestIncidentsAndQuarantineComeBackAsTheyWere(t *testing.T) {
 	for _, id := range []tenant.ID{"a", ""} {
 		want, err1 := s.events.Quarantined(t.Context(), id, store.QuarantineQuery{})
 		got, err2 := n.events.Quarantined(t.Context(), id, store.QuarantineQuery{})
-		a, _ := json.Marshal(want)
-		b, _ := json.Marshal(got)
+		a, err3 := json.Marshal(want)
+		b, err4 := json.Marshal(got)
+		err1, err2 = errors.Join(err1, err3), errors.Join(err2, err4)
 		if string(a) != string(b) || len(got) != 1 || err1 != nil || err2 != nil {
 			t.Errorf("in quarantine are %s (%v), were %s (%v)", b, err2, a, err1)
 		}

@@ -241,7 +241,7 @@ func (b *Bus) write(l *life, part *partition, number uint64) (uint64, error) {
 		}
 		return 0, err
 	}
-	part.sizes.add(seq, uint64(recordHeader+len(subjectName(part.index))+len(part.frame)+recordHash)) //nolint:gosec // a length
+	part.sizes.add(seq, uint64(recordHeader+len(subjectName(part.index))+len(part.frame)+recordHash))
 	if err := part.acknowledged(seq, number); err != nil {
 		// The message is on disk; only the promise about it could not be written down.
 		b.cfg.Log.Warn("the high-water mark could not be written", "pulsestream.partition", part.index, "error.message", err.Error())

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -253,16 +254,23 @@ func flip(t *testing.T, path string, at int64, bit int) {
 	}
 }
 
+// cases is how many cases to try: fewer with -short, PULSESTREAM_TEST_TIMES as many for a night.
+func cases(n int) int {
+	if times, err := strconv.Atoi(os.Getenv("PULSESTREAM_TEST_TIMES")); err == nil {
+		return n * times
+	}
+	if testing.Short() {
+		return n / 7
+	}
+	return n
+}
+
 func TestAFlippedBitInAnyFileLosesNothing(t *testing.T) {
 	sizes := []int{20, 150, 300, 5000, 40, 900, 20000, 64, 64, 64, 300_000, 77, 1200, 30}
 	w := write(t, 2, 1, sizes...)
-	dice := rand.New(rand.NewPCG(2, 2))
+	dice := rand.New(rand.NewPCG(2, uint64(cases(1))))
 	files := w.files(t)
-	n := 140
-	if testing.Short() {
-		n = 20
-	}
-	for i := range n {
+	for i := range cases(140) {
 		d := w.copied(t)
 		path := filepath.Join(d.dir, strings.TrimPrefix(files[i%len(files)], w.dir))
 		info, err := os.Stat(path)
@@ -288,13 +296,9 @@ func TestAFlippedBitInAnyFileLosesNothing(t *testing.T) {
 
 func TestACutFileLosesOnlyWhatWasCutOff(t *testing.T) {
 	w := write(t, 2, 3, 20, 150, 300, 5000, 40, 900, 20000, 64, 64, 64, 300_000, 77, 1200, 30)
-	dice := rand.New(rand.NewPCG(4, 4))
+	dice := rand.New(rand.NewPCG(4, uint64(cases(1))))
 	files := w.files(t)
-	n := 70
-	if testing.Short() {
-		n = 14
-	}
-	for i := range n {
+	for i := range cases(70) {
 		d := w.copied(t)
 		path := filepath.Join(d.dir, strings.TrimPrefix(files[i%len(files)], w.dir))
 		info, err := os.Stat(path)

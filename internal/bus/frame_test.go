@@ -106,7 +106,7 @@ func FuzzSalvage(f *testing.F) {
 	var content []byte
 	for seq := range uint64(4) {
 		b, _ := appendFrame(nil, 0, 1, seq+1, bytes.Repeat([]byte{byte(seq)}, 50), nil)
-		content = hash.appendRecord(content, seq+1, int64(seq), "events.0", b) //nolint:gosec // small
+		content = hash.appendRecord(content, seq+1, int64(seq), "events.0", b)
 	}
 	f.Add(content, uint64(0), uint64(5))
 	f.Fuzz(func(t *testing.T, content []byte, after, next uint64) {

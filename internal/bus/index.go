@@ -188,7 +188,7 @@ func appendIndex(b []byte, subject string, blocks []block) []byte {
 		if x.deleted != nil {
 			deleted = x.deleted.Size()
 		}
-		b = binary.AppendUvarint(b, uint64(deleted)) //nolint:gosec // a count
+		b = binary.AppendUvarint(b, uint64(deleted))
 		b = binary.AppendUvarint(b, 0)
 		b = binary.AppendUvarint(b, 0)
 		if deleted > 0 {

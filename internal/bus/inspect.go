@@ -185,16 +185,6 @@ func (x *inspection) last() uint64 {
 	return 0
 }
 
-// first is the first message that the blocks have.
-func (x *inspection) first() uint64 {
-	for _, b := range x.blocks {
-		if b.messages > 0 {
-			return b.first
-		}
-	}
-	return x.last() + 1
-}
-
 // settle writes down what was found, then puts the mended blocks in their places. The order is such that a start that is broken off finds the
 // damage again.
 func (x *inspection) settle(context.Context) error {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	mrand "math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -283,5 +284,62 @@ func TestALossIsKnownFromTheMarkThatAKilledProcessLeft(t *testing.T) {
 	}
 	if gone := w.lost(t, bus.Config{})[0]; fmt.Sprint(gone) != "[6]" {
 		t.Errorf("lost are %v, want the last one", gone)
+	}
+}
+
+func TestManyFaultsAtOnceNeverRefuseOrLie(t *testing.T) {
+	dice := mrand.New(mrand.NewPCG(11, uint64(cases(1))))
+	var sizes []int
+	for range 400 {
+		sizes = append(sizes, 30+dice.IntN(300)+dice.IntN(2)*dice.IntN(3000)+dice.IntN(40)/39*800_000)
+	}
+	w := write(t, 1, 12, sizes...)
+	for i := range cases(28) {
+		d := w.copied(t)
+		var did []string
+		for range 1 + dice.IntN(6) {
+			n := 1 + dice.IntN(2)
+			if _, err := os.Stat(d.block(0, 2)); err != nil {
+				n = 1
+			}
+			info, err := os.Stat(d.block(0, n))
+			if err != nil || info.Size() < 2 {
+				continue
+			}
+			at := dice.Int64N(info.Size())
+			did = append(did, fmt.Sprint(n, ".blk at ", at))
+			switch dice.IntN(8) {
+			case 0:
+				if err := os.Truncate(d.block(0, n), at); err != nil {
+					t.Fatal(err)
+				}
+			case 1, 2, 3:
+				f, err := os.OpenFile(d.block(0, n), os.O_RDWR, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				noise := make([]byte, min(dice.Int64N(8192), info.Size()-at))
+				if dice.IntN(2) == 0 {
+					_, _ = rand.Read(noise)
+				}
+				if _, err := f.WriteAt(noise, at); err != nil {
+					t.Fatal(err)
+				}
+				f.Close()
+			default:
+				flip(t, d.block(0, n), at, dice.IntN(8))
+			}
+		}
+		meta := filepath.Dir(filepath.Dir(d.block(0, 1)))
+		for _, path := range []string{filepath.Join(meta, "meta.inf"), filepath.Join(meta, "msgs", "index.db"), filepath.Join(d.dir, "guard", "identity.json")} {
+			if dice.IntN(3) == 0 {
+				flip(t, path, dice.Int64N(50), dice.IntN(8))
+			}
+		}
+		d.lost(t, bus.Config{})
+		if t.Failed() {
+			t.Fatalf("case %d: %v", i, did)
+		}
+		os.RemoveAll(d.dir)
 	}
 }

@@ -149,7 +149,7 @@ func (x *inspection) follows(i int) (uint64, error) {
 func presumed(pieces []piece) uint64 {
 	for n, p := range pieces {
 		if p.seq > 0 {
-			return max(p.start(), uint64(n)+1) - uint64(n) //nolint:gosec // a count
+			return max(p.start(), uint64(n)+1) - uint64(n)
 		}
 	}
 	return 1

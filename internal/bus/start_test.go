@@ -101,9 +101,9 @@ func TestTheServerBeginsAtOnceWithTheIndexThatIsWrittenForIt(t *testing.T) {
 			return w
 		},
 	}
-	for name, make := range cases {
+	for name, prepare := range cases {
 		t.Run(name, func(t *testing.T) {
-			w := make()
+			w := prepare()
 			for range 2 {
 				b := w.noComplaints(t, bus.Config{})
 				w.check(t, b, 0, w.payloads[0])

@@ -42,7 +42,7 @@ func TestServerOnLoopbackIsReachedOnlyWhenAllowed(t *testing.T) {
 	_, port, _ := net.SplitHostPort(srv.Listener.Addr().String())
 
 	for _, host := range []string{"127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0", "[::]"} {
-		_, err := get(t, New(nil).HTTPClient(5*time.Second), "http://"+host+":"+port+"/") //nolint:bodyclose // get closes it
+		_, err := get(t, New(nil).HTTPClient(5*time.Second), "http://"+host+":"+port+"/")
 		var r *Refused
 		if !errors.As(err, &r) {
 			t.Errorf("%s: %v", host, err)
@@ -51,7 +51,7 @@ func TestServerOnLoopbackIsReachedOnlyWhenAllowed(t *testing.T) {
 	if hits.Load() != 0 {
 		t.Fatal("a refused request arrived")
 	}
-	resp, err := get(t, New(loopback()).HTTPClient(5*time.Second), srv.URL) //nolint:bodyclose // get closes it
+	resp, err := get(t, New(loopback()).HTTPClient(5*time.Second), srv.URL)
 	if err != nil || resp.StatusCode != http.StatusOK || hits.Load() != 1 {
 		t.Fatalf("allowed request: %v, %d hits", err, hits.Load())
 	}
@@ -108,7 +108,7 @@ func TestNameThatIsReboundIsRefused(t *testing.T) {
 	if err != nil || g.Check(first[0]) != nil {
 		t.Fatalf("the first answer is public: %v %v", first, err)
 	}
-	_, err = get(t, g.HTTPClient(5*time.Second), "http://rebind.example.org.:"+port) //nolint:bodyclose // get closes it
+	_, err = get(t, g.HTTPClient(5*time.Second), "http://rebind.example.org.:"+port)
 	var r *Refused
 	if !errors.As(err, &r) || hits.Load() != 0 {
 		t.Fatalf("%v, %d hits", err, hits.Load())
@@ -160,7 +160,7 @@ func TestRedirectIsNotFollowedAndSaysSo(t *testing.T) {
 	defer target.Close()
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		srv := httptest.NewServer(http.RedirectHandler(target.URL+"/x", status))
-		_, err := get(t, New(loopback()).HTTPClient(5*time.Second), srv.URL) //nolint:bodyclose // get closes it
+		_, err := get(t, New(loopback()).HTTPClient(5*time.Second), srv.URL)
 		var r *Redirected
 		if !errors.As(err, &r) || r.Status != status || r.Location != target.URL+"/x" || !strings.Contains(err.Error(), "not followed") {
 			t.Errorf("%d: %v", status, err)
@@ -180,7 +180,7 @@ func TestProxyOfTheEnvironmentIsIgnored(t *testing.T) {
 	t.Setenv("http_proxy", proxy.URL)
 	g := New([]netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")})
 	g.resolver = nameServer(t, func() [4]byte { return [4]byte{127, 0, 0, 2} })
-	if _, err := get(t, g.HTTPClient(5*time.Second), "http://behind-a-proxy.example.org.:9"); err == nil || hits.Load() != 0 { //nolint:bodyclose // get closes it
+	if _, err := get(t, g.HTTPClient(5*time.Second), "http://behind-a-proxy.example.org.:9"); err == nil || hits.Load() != 0 {
 		t.Fatalf("%v, the proxy was asked %d times", err, hits.Load())
 	}
 }
@@ -188,7 +188,7 @@ func TestProxyOfTheEnvironmentIsIgnored(t *testing.T) {
 func TestResponseBodyIsBounded(t *testing.T) {
 	for size, want := range map[int]error{0: nil, MaxResponseBytes: nil, MaxResponseBytes + 1: ErrTooLarge, 3 * MaxResponseBytes: ErrTooLarge} {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, size)) }))
-		resp, err := get(t, New(loopback()).HTTPClient(5*time.Second), srv.URL) //nolint:bodyclose // get closes it
+		resp, err := get(t, New(loopback()).HTTPClient(5*time.Second), srv.URL)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -208,16 +208,16 @@ func TestOldTLSAndUnknownCertificatesAreRefused(t *testing.T) {
 	defer srv.Close()
 	roots := x509.NewCertPool()
 	roots.AddCert(srv.Certificate())
-	if _, err := get(t, New(loopback()).WithRootCAs(roots).HTTPClient(5*time.Second), srv.URL); err == nil || !strings.Contains(err.Error(), "version") { //nolint:bodyclose // get closes it
+	if _, err := get(t, New(loopback()).WithRootCAs(roots).HTTPClient(5*time.Second), srv.URL); err == nil || !strings.Contains(err.Error(), "version") {
 		t.Errorf("TLS 1.1: %v", err)
 	}
 	good := httptest.NewTLSServer(http.NotFoundHandler())
 	defer good.Close()
 	var unknown x509.UnknownAuthorityError
-	if _, err := get(t, New(loopback()).HTTPClient(5*time.Second), good.URL); !errors.As(err, &unknown) { //nolint:bodyclose // get closes it
+	if _, err := get(t, New(loopback()).HTTPClient(5*time.Second), good.URL); !errors.As(err, &unknown) {
 		t.Errorf("unknown authority: %v", err)
 	}
-	if _, err := get(t, New(loopback()).WithRootCAs(roots).HTTPClient(5*time.Second), good.URL); err != nil { //nolint:bodyclose // get closes it
+	if _, err := get(t, New(loopback()).WithRootCAs(roots).HTTPClient(5*time.Second), good.URL); err != nil {
 		t.Errorf("trusted: %v", err)
 	}
 }
@@ -228,7 +228,7 @@ func TestRequestEndsAtItsTimeout(t *testing.T) {
 	defer srv.Close()
 	defer close(hang)
 	start := time.Now()
-	_, err := get(t, New(loopback()).HTTPClient(50*time.Millisecond), srv.URL) //nolint:bodyclose // get closes it
+	_, err := get(t, New(loopback()).HTTPClient(50*time.Millisecond), srv.URL)
 	var n net.Error
 	if !errors.As(err, &n) || !n.Timeout() || time.Since(start) > 5*time.Second {
 		t.Fatalf("%v after %s", err, time.Since(start))

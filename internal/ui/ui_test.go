@@ -117,7 +117,7 @@ func TestEntityTagOfAnUnchangedFileAnswers304WithoutABody(t *testing.T) {
 				t.Errorf("If-None-Match %s: got %d, ETag %s", header, again.StatusCode, again.Header.Get("ETag"))
 			}
 		}
-		if changed := get(t, h, "GET", "/assets/index-abc123.js", "If-None-Match", `"other"`); changed.StatusCode != 200 {
+		if changed := get(t, h, "GET", "/assets/index-abc123.js", "If-None-Match", `"other"`); changed.StatusCode != http.StatusOK {
 			t.Errorf("another tag: got %d, want 200", changed.StatusCode)
 		}
 	}

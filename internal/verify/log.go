@@ -86,7 +86,7 @@ func (w *walk) message(m *bus.Message) error {
 	w.whole.Looked++
 	if m.Err != nil {
 		w.whole.violation("message %d: %v", m.Seq, m.Err)
-		return nil
+		return nil //nolint:nilerr // it is reported; the messages behind it are looked at, too
 	}
 	if before := w.numbers[m.Producer]; m.Number <= before {
 		w.whole.violation("message %d has its producer's number %d, behind %d", m.Seq, m.Number, before)

@@ -75,7 +75,7 @@ func (in *installation) message(again ...int) {
 		ev := event.Event{ID: fmt.Sprint("e", n), Source: "shop", Type: "order", Time: noon().Add(time.Duration(n) * time.Second), Received: noon().Add(time.Minute),
 			Data: fmt.Appendf(nil, `{"n":%d}`, n), Identified: true}
 		batch = event.AppendEvent(batch, tenant.Default, &ev)
-		all = append(all, event.Stored{Event: ev, Tenant: tenant.Default, Partition: in.commit.Partition, Position: event.Position{Index: uint32(len(all))}}) //nolint:gosec // small
+		all = append(all, event.Stored{Event: ev, Tenant: tenant.Default, Partition: in.commit.Partition, Position: event.Position{Index: uint32(len(all))}})
 		in.must(in.book.Answered(in.book.Sending([]ledger.Event{{ID: ev.ID, Source: ev.Source, Type: ev.Type, Time: ev.Time}}), ledger.Acknowledged, 202, nil))
 	}
 	for _, n := range again {

@@ -159,7 +159,7 @@ const mostPoints = 10_000
 func (v *online) ask(ctx context.Context, p *metric.Program, width time.Duration, got rollups) error {
 	const day = 24 * time.Hour
 	from, to := series.Align(v.first, day).Add(-day), series.Align(v.last, day).Add(2*day)
-	span := max(day, width*mostPoints/day*day)
+	span := max(day, (width * mostPoints).Truncate(day))
 	for ; from.Before(to); from = from.Add(span) {
 		end := from.Add(span)
 		if end.After(to) {

@@ -78,7 +78,7 @@ func TestLedgerIsComparedWithWhatIsStored(t *testing.T) {
 			if got != c.want {
 				t.Errorf("stored, lost, doubled, phantom, altered, quarantined, dropped are %s, want %s", got, c.want)
 			}
-			if n := l.Lost + l.Doubled + l.Phantom + l.Altered; int(r.Violations()) != n { //nolint:gosec // small
+			if n := l.Lost + l.Doubled + l.Phantom + l.Altered; int(r.Violations()) != n {
 				t.Errorf("%d violations, want %d", r.Violations(), n)
 			}
 		})

@@ -34,7 +34,7 @@ func run(ctx context.Context) int {
 	except := flag.String("except", "", "regular expression of the scenarios to leave out")
 	long := flag.Bool("long", false, "the long form, for a night")
 	runs := flag.Int("runs", 0, "runs of each scenario; 0: as the form says")
-	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()%1e9), "of the first run of each scenario; the next has the next one") //nolint:gosec // a small positive number
+	seed := flag.Uint64("seed", uint64(time.Now().UnixNano()%1e9), "of the first run of each scenario; the next has the next one")
 	keep := flag.Bool("keep", false, "keep the files of good runs too")
 	list := flag.Bool("list", false, "list the scenarios")
 	flag.Parse()
