@@ -9,7 +9,6 @@ import (
 	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/catalog"
 	"github.com/pulsestream/pulsestream/internal/notify"
-	"github.com/pulsestream/pulsestream/internal/tenant"
 	"github.com/pulsestream/pulsestream/internal/web"
 )
 
@@ -53,15 +52,7 @@ func (a *api) channelRoutes() {
 			if err != nil {
 				return nil, err
 			}
-			out := list[channelView]{Data: make([]channelView, 0, len(entries))}
-			for i := range entries {
-				v, err := a.viewChannel(&entries[i])
-				if err != nil {
-					return nil, err
-				}
-				out.Data = append(out.Data, v)
-			}
-			return &body[list[channelView]]{out}, nil
+			return listOf(entries, a.viewChannel)
 		})
 	register(a, operation{method: http.MethodGet, path: "/v1/channels/{slug}", id: "get-channel", tag: tag, permission: auth.ChannelsRead,
 		summary: "One channel", errors: []int{http.StatusNotFound}},
@@ -75,18 +66,7 @@ func (a *api) channelRoutes() {
 		})
 	register(a, operation{method: http.MethodPut, path: "/v1/channels/{slug}", id: "put-channel", tag: tag, permission: auth.ChannelsWrite,
 		summary: "Make or change a channel", errors: []int{http.StatusPreconditionFailed}}, a.putChannel)
-	register(a, operation{method: http.MethodDelete, path: "/v1/channels/{slug}", id: "delete-channel", tag: tag, permission: auth.ChannelsWrite,
-		summary: "Remove a channel", status: http.StatusNoContent, errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed}},
-		func(ctx context.Context, p auth.Principal, in *struct {
-			SlugPath
-			Conditional
-		}) (*struct{}, error) {
-			when, err := in.condition()
-			if err != nil {
-				return nil, err
-			}
-			return nil, in.stale(a.Catalog.DeleteChannel(ctx, p.Tenant, in.Slug, when))
-		})
+	registerDelete(a, operation{path: "/v1/channels/{slug}", id: "delete-channel", tag: tag, permission: auth.ChannelsWrite, summary: "Remove a channel", errors: []int{http.StatusConflict}}, a.Catalog.DeleteChannel)
 	register(a, operation{method: http.MethodPost, path: "/v1/channels/{slug}/test", id: "test-channel", tag: tag, permission: auth.ChannelsWrite,
 		summary: "Send a test message now, and say how it went", errors: []int{http.StatusNotFound}}, a.testChannel)
 }
@@ -96,15 +76,9 @@ func (a *api) putChannel(ctx context.Context, p auth.Principal, in *struct {
 	Conditional
 	Body channelInput
 }) (*versioned[channelView], error) {
-	when, err := in.condition()
+	when, err := in.begin(in.Slug, in.Body.Slug)
 	if err != nil {
 		return nil, err
-	}
-	if in.Body.Slug != "" && in.Body.Slug != in.Slug {
-		return nil, slugDiffers()
-	}
-	if err := tenant.CheckSlug(in.Slug); err != nil {
-		return nil, unprocessable("The channel's name is not right.", web.FieldError{Location: "path.slug", Message: err.Error()})
 	}
 	typ, err := a.Channels.Type(in.Body.Type)
 	if err != nil {

@@ -114,35 +114,17 @@ func (a *api) metricRoutes() {
 			Conditional
 			Body metricInput
 		}) (*versioned[metricView], error) {
-			if in.Body.Slug != "" && in.Body.Slug != in.Slug {
-				return nil, slugDiffers()
+			when, err := in.begin(in.Slug, in.Body.Slug)
+			if err != nil {
+				return nil, err
 			}
 			in.Body.Slug = in.Slug
-			when, err := in.condition()
-			if err != nil {
-				return nil, err
-			}
 			return a.putMetric(ctx, p, in.Body, in.Conditional, when)
 		})
-	register(a, operation{method: http.MethodDelete, path: "/v1/metrics/{slug}", id: "delete-metric", tag: tag, permission: auth.MetricsWrite,
-		summary: "Remove a metric", status: http.StatusNoContent, errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed}},
-		func(ctx context.Context, p auth.Principal, in *struct {
-			SlugPath
-			Conditional
-		}) (*struct{}, error) {
-			when, err := in.condition()
-			if err != nil {
-				return nil, err
-			}
-			return nil, in.stale(a.Catalog.DeleteMetric(ctx, p.Tenant, in.Slug, when))
-		})
+	registerDelete(a, operation{path: "/v1/metrics/{slug}", id: "delete-metric", tag: tag, permission: auth.MetricsWrite, summary: "Remove a metric", errors: []int{http.StatusConflict}}, a.Catalog.DeleteMetric)
 	register(a, operation{method: http.MethodGet, path: "/v1/metrics/{slug}/query", id: "query-metric", tag: tag, permission: auth.MetricsRead,
 		summary: "A metric over time", description: "Points are `[unix_ms of the step's start, value or null]`.",
 		errors: []int{http.StatusNotFound}}, a.queryMetric)
-}
-
-func slugDiffers() *web.Problem {
-	return unprocessable("The slug in the body is not the one in the path.", web.FieldError{Location: "body.slug", Message: "leave it out, or repeat the path's"})
 }
 
 // fills is how far a tenant's metrics are filled, by generation.
@@ -169,15 +151,9 @@ func (a *api) listMetrics(ctx context.Context, p auth.Principal, _ *struct{}) (*
 	if err != nil {
 		return nil, err
 	}
-	out := list[metricView]{Data: make([]metricView, 0, len(entries))}
-	for i := range entries {
-		v, err := a.viewMetric(ctx, &entries[i].Value, fills)
-		if err != nil {
-			return nil, err
-		}
-		out.Data = append(out.Data, v)
-	}
-	return &body[list[metricView]]{out}, nil
+	return listOf(entries, func(e *catalog.Entry[metric.Definition]) (metricView, error) {
+		return a.viewMetric(ctx, &e.Value, fills)
+	})
 }
 
 func (a *api) getMetric(ctx context.Context, p auth.Principal, in *SlugPath) (*versioned[metricView], error) {

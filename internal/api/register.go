@@ -12,6 +12,7 @@ import (
 
 	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/catalog"
+	"github.com/pulsestream/pulsestream/internal/tenant"
 	"github.com/pulsestream/pulsestream/internal/web"
 )
 
@@ -138,6 +139,46 @@ func (c Conditional) condition() (catalog.Condition, error) {
 		return 0, errPrecondition
 	}
 	return catalog.Condition(n), nil
+}
+
+// begin is what every change of a named thing begins with: the condition under which it may happen, and a name that can be one.
+func (c Conditional) begin(slug, repeated string) (catalog.Condition, error) {
+	if repeated != "" && repeated != slug {
+		return 0, unprocessable("The slug in the body is not the one in the path.", web.FieldError{Location: "body.slug", Message: "leave it out, or repeat the path's"})
+	}
+	if err := tenant.CheckSlug(slug); err != nil {
+		return 0, unprocessable("The name is not right.", web.FieldError{Location: "path.slug", Message: err.Error()})
+	}
+	return c.condition()
+}
+
+// registerDelete adds the route that removes a named thing.
+func registerDelete(a *api, op operation, remove func(ctx context.Context, t tenant.ID, slug string, when catalog.Condition) error) {
+	op.method, op.status = http.MethodDelete, http.StatusNoContent
+	op.errors = append(op.errors, http.StatusNotFound, http.StatusPreconditionFailed)
+	register(a, op, func(ctx context.Context, p auth.Principal, in *struct {
+		SlugPath
+		Conditional
+	}) (*struct{}, error) {
+		when, err := in.condition()
+		if err != nil {
+			return nil, err
+		}
+		return nil, in.stale(remove(ctx, p.Tenant, in.Slug, when))
+	})
+}
+
+// listOf is the answer of a list of what the catalog has, each shown by view.
+func listOf[T, V any](entries []catalog.Entry[T], view func(*catalog.Entry[T]) (V, error)) (*body[list[V]], error) {
+	out := list[V]{Data: make([]V, 0, len(entries))}
+	for i := range entries {
+		v, err := view(&entries[i])
+		if err != nil {
+			return nil, err
+		}
+		out.Data = append(out.Data, v)
+	}
+	return &body[list[V]]{out}, nil
 }
 
 // stale makes a conflict a failed precondition when the request had one.

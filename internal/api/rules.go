@@ -10,6 +10,7 @@ import (
 
 	"github.com/pulsestream/pulsestream/internal/alert"
 	"github.com/pulsestream/pulsestream/internal/auth"
+	"github.com/pulsestream/pulsestream/internal/catalog"
 	"github.com/pulsestream/pulsestream/internal/web"
 )
 
@@ -85,11 +86,7 @@ func (a *api) ruleRoutes() {
 			if err != nil {
 				return nil, err
 			}
-			out := list[ruleView]{Data: make([]ruleView, 0, len(entries))}
-			for i := range entries {
-				out.Data = append(out.Data, viewRule(&entries[i].Value))
-			}
-			return &body[list[ruleView]]{out}, nil
+			return listOf(entries, func(e *catalog.Entry[alert.Rule]) (ruleView, error) { return viewRule(&e.Value), nil })
 		})
 	register(a, operation{method: http.MethodGet, path: "/v1/rules/{slug}", id: "get-rule", tag: tag, permission: auth.RulesRead,
 		summary: "One rule", errors: []int{http.StatusNotFound}},
@@ -102,18 +99,7 @@ func (a *api) ruleRoutes() {
 		})
 	register(a, operation{method: http.MethodPut, path: "/v1/rules/{slug}", id: "put-rule", tag: tag, permission: auth.RulesWrite,
 		summary: "Make or change a rule", errors: []int{http.StatusPreconditionFailed}}, a.putRule)
-	register(a, operation{method: http.MethodDelete, path: "/v1/rules/{slug}", id: "delete-rule", tag: tag, permission: auth.RulesWrite,
-		summary: "Remove a rule; what fires is resolved", status: http.StatusNoContent, errors: []int{http.StatusNotFound, http.StatusPreconditionFailed}},
-		func(ctx context.Context, p auth.Principal, in *struct {
-			SlugPath
-			Conditional
-		}) (*struct{}, error) {
-			when, err := in.condition()
-			if err != nil {
-				return nil, err
-			}
-			return nil, in.stale(a.Catalog.DeleteRule(ctx, p.Tenant, in.Slug, when))
-		})
+	registerDelete(a, operation{path: "/v1/rules/{slug}", id: "delete-rule", tag: tag, permission: auth.RulesWrite, summary: "Remove a rule; what fires is resolved"}, a.Catalog.DeleteRule)
 }
 
 func (a *api) putRule(ctx context.Context, p auth.Principal, in *struct {
@@ -121,13 +107,10 @@ func (a *api) putRule(ctx context.Context, p auth.Principal, in *struct {
 	Conditional
 	Body ruleBody
 }) (*versioned[ruleView], error) {
-	when, err := in.condition()
+	rule, errs := alert.ParseRule(in.Body.raw)
+	when, err := in.begin(in.Slug, rule.Slug)
 	if err != nil {
 		return nil, err
-	}
-	rule, errs := alert.ParseRule(in.Body.raw)
-	if rule.Slug != "" && rule.Slug != in.Slug {
-		return nil, slugDiffers()
 	}
 	rule.Slug, rule.Tenant = in.Slug, p.Tenant
 	if errs, err = a.checkRule(ctx, &rule, errs); err != nil {

@@ -12,7 +12,6 @@ import (
 	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/catalog"
 	"github.com/pulsestream/pulsestream/internal/source"
-	"github.com/pulsestream/pulsestream/internal/tenant"
 	"github.com/pulsestream/pulsestream/internal/web"
 )
 
@@ -64,11 +63,7 @@ func (a *api) sourceRoutes() {
 		if err != nil {
 			return nil, err
 		}
-		out := list[sourceView]{Data: make([]sourceView, 0, len(entries))}
-		for i := range entries {
-			out.Data = append(out.Data, a.viewSource(&entries[i], in.Origin))
-		}
-		return &body[list[sourceView]]{out}, nil
+		return listOf(entries, func(e *catalog.Entry[catalog.Source]) (sourceView, error) { return a.viewSource(e, in.Origin), nil })
 	})
 	register(a, operation{method: http.MethodGet, path: "/v1/sources/{slug}", id: "get-source", tag: tag, permission: auth.SourcesRead,
 		summary: "One source", errors: []int{http.StatusNotFound}},
@@ -86,18 +81,7 @@ func (a *api) sourceRoutes() {
 		summary:     "Make or change a source",
 		description: "A vendor's webhooks then come to the source's `url`, and the vendor's standard metrics are there.",
 		errors:      []int{http.StatusConflict, http.StatusPreconditionFailed}}, a.putSource)
-	register(a, operation{method: http.MethodDelete, path: "/v1/sources/{slug}", id: "delete-source", tag: tag, permission: auth.SourcesWrite,
-		summary: "Remove a source; its events stay", status: http.StatusNoContent, errors: []int{http.StatusNotFound, http.StatusPreconditionFailed}},
-		func(ctx context.Context, p auth.Principal, in *struct {
-			SlugPath
-			Conditional
-		}) (*struct{}, error) {
-			when, err := in.condition()
-			if err != nil {
-				return nil, err
-			}
-			return nil, in.stale(a.Catalog.DeleteSource(ctx, p.Tenant, in.Slug, when))
-		})
+	registerDelete(a, operation{path: "/v1/sources/{slug}", id: "delete-source", tag: tag, permission: auth.SourcesWrite, summary: "Remove a source; its events stay"}, a.Catalog.DeleteSource)
 	a.mux.HandleFunc("POST /v1/hooks/{token}", a.hook)
 	a.describeHook(tag)
 }
@@ -133,15 +117,9 @@ func (a *api) putSource(ctx context.Context, p auth.Principal, in *struct {
 	Origin
 	Body sourceInput
 }) (*versioned[sourceView], error) {
-	when, err := in.condition()
+	when, err := in.begin(in.Slug, in.Body.Slug)
 	if err != nil {
 		return nil, err
-	}
-	if in.Body.Slug != "" && in.Body.Slug != in.Slug {
-		return nil, slugDiffers()
-	}
-	if err := tenant.CheckSlug(in.Slug); err != nil {
-		return nil, unprocessable("The source's name is not right.", web.FieldError{Location: "path.slug", Message: err.Error()})
 	}
 	vendor, ok := a.Vendors.Lookup(in.Body.Vendor)
 	if !ok {
