@@ -33,7 +33,7 @@ LINTER         := .tools/golangci-lint-$(GOLANGCI)/golangci-lint
 # Folders are listed too, so that a file that was removed counts as a change.
 PAGE_SOURCES   := $(shell find web/src web/public 2>/dev/null) web/index.html web/package-lock.json \
                   $(wildcard web/vite.config.* web/svelte.config.* web/tsconfig*.json)
-FAULT_BINS     := bin/pulsestream-faults bin/faultrun
+FAULT_BINS     := bin/pulsestream-faults bin/pulsestream-plain bin/faultrun
 SHELL_SCRIPTS  := .ci/run $(wildcard scripts/*.sh)
 
 # ---- everyday ---------------------------------------------------------------------------------------------------
@@ -90,11 +90,11 @@ fuzz: tools-go ## run each fuzz target for FUZZTIME (20s)
 
 .PHONY: fault
 fault: $(FAULT_BINS) ## break a server in every way and prove that nothing is lost (under 4 minutes; power cuts need root)
-	@bin/faultrun -binary bin/pulsestream-faults $(ARGS)
+	@bin/faultrun -binary bin/pulsestream-faults -plain bin/pulsestream-plain $(ARGS)
 
 .PHONY: fault-long
 fault-long: $(FAULT_BINS) ## the same for a night: over 200 kills, 50 power cuts, 1 000 failed system calls, 200 flipped bits
-	@bin/faultrun -binary bin/pulsestream-faults -long $(ARGS)
+	@bin/faultrun -binary bin/pulsestream-faults -plain bin/pulsestream-plain -long $(ARGS)
 
 .PHONY: clean
 clean: ## remove what was built; downloaded modules and linters stay
@@ -113,10 +113,12 @@ tools-go:
 tools-all:
 	@scripts/check-tools.sh go node
 
-# The server under fault has no page, and one more stage: it panics on events of the type fault.panic.
+# The server under fault may have no page, and its worker fails at events of the types fault.panic and fault.commit; the plain one doesn't.
 .PHONY: $(FAULT_BINS)
 bin/pulsestream-faults: tools-go
 	@GOFLAGS=-tags=faults scripts/go-build.sh $@ ./cmd/pulsestream
+bin/pulsestream-plain: tools-go
+	@scripts/go-build.sh $@ ./cmd/pulsestream
 bin/faultrun: tools-go
 	@scripts/go-build.sh $@ ./fault/cmd/faultrun
 

@@ -3,6 +3,7 @@
 package fault
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,27 +14,24 @@ import (
 	"time"
 
 	"github.com/pulsestream/pulsestream/client/ledger"
+	"github.com/pulsestream/pulsestream/internal/verify"
 )
 
 func damageScenarios() []scenario {
-	flips := func(name, about string, short int, kind damageKind) scenario {
+	flips := func(name, about string, kind damageKind) scenario {
 		return scenario{name: "damage/" + name, about: about, short: 1, long: 6, limit: 10 * time.Minute, run: func(r *rig) error {
-			n := short
-			if r.long {
-				n = 6
-			}
-			return r.damages(kind, n)
+			return r.damages(kind, r.times(1, 6))
 		}}
 	}
 	return []scenario{
-		flips("log", "a flipped bit or a truncation in the log's blocks", 2, damageKind{match: isBlock}),
-		flips("log-alone", "the same, with no store beside: all has to come from the log", 2, damageKind{match: isBlock, without: "events.duckdb"}),
-		flips("log-meta", "the same in the log's other files", 2, damageKind{match: func(p string) bool { return strings.HasPrefix(p, "log/") && !isBlock(p) }}),
-		flips("duckdb", "the same in the DuckDB file", 2, damageKind{match: is("events.duckdb"), clean: true}),
-		flips("duckdb-wal", "the same in DuckDB's write-ahead log", 2, damageKind{match: is("events.duckdb.wal")}),
-		flips("sqlite", "the same in the SQLite file", 2, damageKind{match: is("catalog.sqlite"), clean: true}),
-		flips("sqlite-wal", "the same in SQLite's write-ahead log", 2, damageKind{match: is("catalog.sqlite-wal")}),
-		flips("others", "the same in every other file", 1, damageKind{match: func(p string) bool {
+		flips("log", "a flipped bit or a truncation in the log's blocks", damageKind{match: isBlock}),
+		flips("log-alone", "the same, with no store beside: all has to come from the log", damageKind{match: isBlock, without: "events.duckdb"}),
+		flips("log-meta", "the same in the log's other files", damageKind{match: func(p string) bool { return strings.HasPrefix(p, "log/") && !isBlock(p) }}),
+		flips("duckdb", "the same in the DuckDB file", damageKind{match: is("events.duckdb"), clean: true}),
+		flips("duckdb-wal", "the same in DuckDB's write-ahead log", damageKind{match: is("events.duckdb.wal")}),
+		flips("sqlite", "the same in the SQLite file", damageKind{match: is("catalog.sqlite"), clean: true}),
+		flips("sqlite-wal", "the same in SQLite's write-ahead log", damageKind{match: is("catalog.sqlite-wal")}),
+		flips("others", "the same in every other file", damageKind{match: func(p string) bool {
 			return !strings.HasPrefix(p, "log/") && !strings.HasPrefix(p, "events.duckdb") && !strings.HasPrefix(p, "catalog.sqlite")
 		}}),
 		{name: "log-shorter", about: "an older copy of the log is put back beside a newer store", short: 1, long: 5, run: logShorter},
@@ -58,7 +56,7 @@ func (r *rig) damages(kind damageKind, n int) error {
 		return err
 	}
 	r.change()
-	if err := r.traffic(1200 * time.Millisecond); err != nil {
+	if err := r.traffic(800 * time.Millisecond); err != nil {
 		return err
 	}
 	if err := r.check(); err != nil {
@@ -237,16 +235,9 @@ func (r *rig) outcome(before string, cut bool, said int) (string, error) {
 		}
 		return silent, fmt.Errorf("%w: %w", errRefused, err)
 	}
-	if err := r.settle(); err != nil {
-		return "does not work off its log", err
-	}
-	report, err := r.verify(nil)
+	report, after, err := r.lookAgain()
 	if err != nil {
-		return "cannot be asked", err
-	}
-	after, err := r.configuration()
-	if err != nil {
-		return "cannot be asked", err
+		return "does not come to itself", err
 	}
 	l := report.Ledger
 	missing := l.Lost + l.Dropped
@@ -266,6 +257,24 @@ func (r *rig) outcome(before string, cut bool, said int) (string, error) {
 	}
 	r.result.NamedLost += missing
 	return named, nil
+}
+
+// lookAgain verifies and reads the configuration. Damage may be found only as it is read; then the store is rebuilt, and that is waited for.
+func (r *rig) lookAgain() (report *verify.Report, configuration string, err error) {
+	ctx, cancel := context.WithTimeout(r.ctx, settleWithin)
+	defer cancel()
+	err = poll(ctx, 200*time.Millisecond, func() error {
+		if err := r.settle(); err != nil {
+			return err
+		}
+		var err error
+		if report, err = r.verify(nil); err != nil {
+			return err
+		}
+		configuration, err = r.configuration()
+		return err
+	})
+	return report, configuration, err
 }
 
 // mostInMessage is how many events a log message has at most with a light load: all writers' requests at once.

@@ -64,7 +64,7 @@ func fillDisk(r *rig) error {
 	if err := r.setUp(); err != nil {
 		return err
 	}
-	for i := range 2 {
+	for i := range r.times(1, 2) {
 		t := r.write(lightLoad())
 		pause(r.ctx, r.between(200*time.Millisecond, 800*time.Millisecond))
 		if err := r.afterwards(t, r.whileFull(ballast, t)); err != nil {
@@ -82,7 +82,7 @@ func (r *rig) whileFull(ballast string, t *traffic) error {
 	r.result.Faults++
 	r.server.log.mark("the disk is full")
 	c := r.target.wait(r.ctx)
-	for end := time.Now().Add(r.between(2*time.Second, 5*time.Second)); time.Now().Before(end); {
+	for end := time.Now().Add(r.between(time.Second, time.Duration(r.times(2, 6))*time.Second)); time.Now().Before(end); {
 		pause(r.ctx, 200*time.Millisecond)
 		if err := r.queries(c); err != nil {
 			return fmt.Errorf("while the disk is full: %w", err)

@@ -23,7 +23,7 @@ func freeze(r *rig) error {
 	}
 	t := r.write(lightLoad())
 	err := func() error {
-		for range 2 {
+		for range r.times(1, 2) {
 			pause(r.ctx, r.between(50*time.Millisecond, 600*time.Millisecond))
 			if err := r.server.signal(syscall.SIGSTOP); err != nil {
 				return err
@@ -44,7 +44,7 @@ func freeze(r *rig) error {
 				second.kill()
 				return errors.New("a second server over the data of one that runs neither started nor ended within 15 s")
 			}
-			pause(r.ctx, r.between(0, 6*time.Second))
+			pause(r.ctx, r.between(0, time.Duration(r.times(2, 12))*time.Second))
 			if err := r.server.signal(syscall.SIGCONT); err != nil {
 				return err
 			}

@@ -16,25 +16,25 @@ import (
 
 func killScenarios() []scenario {
 	return []scenario{
-		{name: "kill/ingest", about: "kill -9 at random moments while events come in", short: 1, long: 10, run: killCycles(6, killDuringIngest)},
-		{name: "kill/commit", about: "kill -9 while a commit is being written", short: 1, long: 10, run: killCycles(5, killDuringCommit)},
-		{name: "kill/start", about: "kill -9 while the server starts, several times in a row", short: 1, long: 10, run: killCycles(2, killDuringStart)},
-		{name: "kill/first-start", about: "kill -9 while the very first start makes its files", short: 4, long: 40, run: killFirstStart},
-		{name: "kill/stop", about: "kill -9 during a clean stop", short: 1, long: 5, run: killCycles(3, killDuringStop)},
+		{name: "kill/ingest", about: "kill -9 at random moments while events come in", short: 1, long: 10, run: killCycles(3, 6, killDuringIngest)},
+		{name: "kill/commit", about: "kill -9 while a commit is being written", short: 1, long: 10, run: killCycles(2, 5, killDuringCommit)},
+		{name: "kill/start", about: "kill -9 while the server starts, several times in a row", short: 1, long: 10, run: killCycles(1, 2, killDuringStart)},
+		{name: "kill/first-start", about: "kill -9 while the very first start makes its files", short: 2, long: 40, run: killFirstStart},
+		{name: "kill/stop", about: "kill -9 during a clean stop", short: 1, long: 5, run: killCycles(1, 3, killDuringStop)},
 		{name: "kill/checkpoint", about: "kill -9 while DuckDB writes its log into its file", short: 1, long: 6, run: killDuringCheckpoints},
 		{name: "kill/fill", about: "kill -9 while a new metric is filled", short: 1, long: 5, run: killDuringFill},
-		{name: "kill/catalog", about: "kill -9 while the catalog is changed", short: 1, long: 4, run: killCycles(5, killDuringChange)},
-		{name: "restart", about: "clean stops and starts while events come in", short: 1, long: 5, run: killCycles(4, cleanRestart)},
+		{name: "kill/catalog", about: "kill -9 while the catalog is changed", short: 1, long: 4, run: killCycles(2, 5, killDuringChange)},
+		{name: "restart", about: "clean stops and starts while events come in", short: 1, long: 5, run: killCycles(1, 4, cleanRestart)},
 	}
 }
 
 // killCycles makes a run of so many faults, each while events come in, and each checked.
-func killCycles(n int, strike func(*rig) error) func(*rig) error {
+func killCycles(short, long int, strike func(*rig) error) func(*rig) error {
 	return func(r *rig) error {
 		if err := r.setUp(); err != nil {
 			return err
 		}
-		for i := range n {
+		for i := range r.times(short, long) {
 			t := r.write(lightLoad())
 			err := strike(r)
 			if err == nil {
@@ -158,7 +158,7 @@ func killDuringCheckpoints(r *rig) error {
 		return err
 	}
 	wal := filepath.Join(r.data, "events.duckdb.wal")
-	for i := range 2 {
+	for i := range r.times(1, 2) {
 		t := r.write(load{writers: 4, batch: 60, pad: 120 << 10})
 		ctx, cancel := context.WithTimeout(r.ctx, 60*time.Second)
 		err := poll(ctx, 500*time.Microsecond, func() error {
@@ -190,7 +190,7 @@ func killDuringFill(r *rig) error {
 	}
 	t := r.write(load{writers: 4, batch: 1000, every: time.Millisecond})
 	pause(r.ctx, 1500*time.Millisecond)
-	for i := range 4 {
+	for i := range r.times(2, 4) {
 		m := client.Metric{Slug: fmt.Sprintf("late-%d", i), EventTypes: []string{"fault.*"}, Value: "data.amount * 2.0", Dimensions: map[string]string{"region": "data.region"}}
 		if _, err := r.target.wait(r.ctx).PutMetric(r.ctx, m); err != nil {
 			return errors.Join(err, t.stop())

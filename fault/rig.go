@@ -134,6 +134,14 @@ func (r *rig) start() error {
 	return nil
 }
 
+// times is how often something is done within a run.
+func (r *rig) times(short, long int) int {
+	if r.long {
+		return long
+	}
+	return short
+}
+
 // gone says to everybody that there is no server now.
 func (r *rig) gone() { r.target.set(nil) }
 

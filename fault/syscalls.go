@@ -21,7 +21,7 @@ func syscallScenarios() []scenario {
 		{name: "eio/fsync", about: "fsync and fdatasync fail with EIO for a while", short: 1, long: 14, needs: needsStrace, run: failing("fsync,fdatasync")},
 		{name: "eio/write", about: "writes to the data directory fail with EIO for a while", short: 1, long: 14, needs: needsStrace, run: failing("pwrite64,write,writev,pwritev")},
 		{name: "eio/space", about: "writes fail with ENOSPC for a while, here and there", short: 1, long: 6, needs: needsStrace, run: failingWith("pwrite64,write", "ENOSPC")},
-		{name: "eio/start", about: "the n-th fsync, write, rename or open of a start fails", short: 4, long: 60, needs: needsStrace, run: failingStart},
+		{name: "eio/start", about: "the n-th fsync, write, rename or open of a start fails", short: 2, long: 60, needs: needsStrace, run: failingStart},
 		{name: "hang", about: "the disk hangs: fsync and pwrite64 take seconds", short: 1, long: 6, needs: needsStrace, run: hanging},
 	}
 }
@@ -102,7 +102,7 @@ func failingWith(calls, errno string) func(*rig) error {
 		if err := r.setUp(); err != nil {
 			return err
 		}
-		for i := range 3 {
+		for i := range r.times(1, 3) {
 			t := r.write(lightLoad())
 			pause(r.ctx, r.between(100*time.Millisecond, 500*time.Millisecond))
 			inject := "error=" + errno
@@ -195,11 +195,11 @@ func hanging(r *rig) error {
 	if err := r.setUp(); err != nil {
 		return err
 	}
-	for range 2 {
+	for range r.times(1, 2) {
 		t := r.write(lightLoad())
 		pause(r.ctx, r.between(100*time.Millisecond, 400*time.Millisecond))
-		inject := fmt.Sprintf("delay_enter=%d:when=%d..%d", r.between(time.Second, 6*time.Second).Microseconds(), 1+r.rand.IntN(5), 6+r.rand.IntN(5))
-		err := r.inject("fsync,pwrite64", inject, r.between(3*time.Second, 8*time.Second))
+		inject := fmt.Sprintf("delay_enter=%d:when=%d..%d", r.between(time.Second, time.Duration(r.times(2, 6))*time.Second).Microseconds(), 1+r.rand.IntN(5), 6+r.rand.IntN(5))
+		err := r.inject("fsync,pwrite64", inject, r.between(2*time.Second, time.Duration(r.times(4, 8))*time.Second))
 		if err == nil {
 			err = r.recovered(t)
 		}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -103,23 +104,48 @@ func BenchmarkMillionEvents(b *testing.B) {
 	dir := b.TempDir()
 	fill(b, filepath.Join(dir, "data"), n, 5)
 	for i := 0; b.Loop(); i++ {
+		start := cpu()
 		to := filepath.Join(dir, fmt.Sprint("backup", i))
 		r, err := backup.Make(b.Context(), backup.Settings{Places: places(filepath.Join(dir, "data")), To: to, Threads: 2, Logger: slog.New(slog.DiscardHandler), Now: time.Now}, nil)
 		if err != nil || r.Events != n {
 			b.Fatal(r, err)
 		}
+		backedUp := cpu()
 		began := time.Now()
 		if _, err := backup.Verify(b.Context(), to, nil); err != nil {
 			b.Fatal(err)
 		}
 		verified := time.Since(began)
+		before := cpu()
 		restored, err := backup.Restore(b.Context(), to, target(filepath.Join(dir, fmt.Sprint("restored", i))), nil)
 		if err != nil || restored.Events != n {
 			b.Fatal(restored, err)
 		}
+		b.ReportMetric(size(b, places(filepath.Join(dir, "data")).EventsPath)/n, "store-bytes/event")
+		b.ReportMetric(size(b, places(filepath.Join(dir, fmt.Sprint("restored", i))).EventsPath)/n, "restored-store-bytes/event")
+		b.ReportMetric((backedUp - start).Seconds(), "backup-cpu-s")
+		b.ReportMetric((cpu() - before).Seconds(), "restore-cpu-s")
 		b.ReportMetric(n/r.Took.Seconds(), "backup-events/s")
 		b.ReportMetric(n/restored.Took.Seconds(), "restore-events/s")
 		b.ReportMetric(float64(r.Bytes)/n, "bytes/event")
 		b.ReportMetric(verified.Seconds(), "verify-s")
 	}
+}
+
+// cpu is what this process has used of the processors: on a busy machine it says more than the clock.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func size(b testing.TB, path string) float64 {
+	b.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return float64(info.Size())
 }

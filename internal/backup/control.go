@@ -26,8 +26,8 @@ var errLongPath = fmt.Errorf("the path of the data directory is too long for a s
 
 // order asks for a backup.
 type order struct {
-	To   string        `json:"to"`
-	Wait time.Duration `json:"wait_ns"`
+	To   string         `json:"to"`
+	Wait *time.Duration `json:"wait_ns,omitempty"` // nil: as the server thinks best
 }
 
 // answer is a line of what a server answers: progress, and in the end either a result or an error.
@@ -39,12 +39,13 @@ type answer struct {
 
 // Control takes orders at the socket of a data directory.
 type Control struct {
-	path   string
-	source Source
-	server *http.Server
-	cancel context.CancelFunc
-	busy   sync.Mutex // held while a backup is made, and from Close on
-	served chan struct{}
+	path    string
+	source  Source
+	server  *http.Server
+	cancel  context.CancelFunc
+	busy    sync.Mutex // held while a backup is made, and from Close on
+	served  chan struct{}
+	closing sync.Once
 }
 
 // Listen makes the socket and serves it. The caller has the lock of the data directory, so a socket that is there is one that a server that
@@ -79,13 +80,16 @@ func Listen(ctx context.Context, dataDir string, src Source) (*Control, error) {
 	return c, nil
 }
 
-// Close breaks a backup off, if one is under way, waits for its end, and removes the socket.
-func (c *Control) Close() error {
-	c.cancel()
-	err := c.server.Close()
-	<-c.served
-	c.busy.Lock()
-	return errors.Join(err, removeIfThere(c.path))
+// Close breaks a backup off, if one is under way, waits for its end, and removes the socket. A second call does nothing.
+func (c *Control) Close() (err error) {
+	c.closing.Do(func() {
+		c.cancel()
+		err = c.server.Close()
+		<-c.served
+		c.busy.Lock()
+		err = errors.Join(err, removeIfThere(c.path))
+	})
+	return err
 }
 
 func (c *Control) backup(w http.ResponseWriter, req *http.Request) {
@@ -106,8 +110,8 @@ func (c *Control) backup(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	flush := http.NewResponseController(w)
 	src := c.source
-	if o.Wait > 0 {
-		src.Wait = o.Wait
+	if o.Wait != nil {
+		src.Wait = *o.Wait
 	}
 	told := time.Time{}
 	src.Logger.Info("a backup begins", "file.path", o.To)
@@ -132,7 +136,7 @@ func Ask(ctx context.Context, dataDir, to string, wait time.Duration, tell func(
 	if len(path) > maxSocketPath {
 		return nil, fmt.Errorf("a server is running on %s, and cannot be asked for a backup: %w; stop it, or move the directory", dataDir, errLongPath)
 	}
-	body, err := json.Marshal(order{To: to, Wait: wait})
+	body, err := json.Marshal(order{To: to, Wait: &wait})
 	if err != nil {
 		return nil, err
 	}

@@ -10,10 +10,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pulsestream/pulsestream/internal/alert"
 	"github.com/pulsestream/pulsestream/internal/backup"
+	"github.com/pulsestream/pulsestream/internal/store"
 )
 
-// places of a file where a flip is tried: its ends bit by bit, and some bits of everything between.
+// flips are bits of a file to try: those of its ends, and some of everything between.
 func flips(size int, random *rand.Rand) []int {
 	var bits []int
 	for i := range min(size, 16) * 8 {
@@ -27,19 +29,27 @@ func flips(size int, random *rand.Rand) []int {
 
 func TestOneFlippedBitInAnyFileOfABackupIsFound(t *testing.T) {
 	to := t.TempDir()
-	makeBackup(t, made(t, 400), to)
 	random := rand.New(rand.NewPCG(3, 4))
+	s := openStores(t, filepath.Join(t.TempDir(), "data"), 1, 20)
+	s.tenant("default")
+	s.commit(store.Commit{Events: charges(7, 400, random), Transitions: []alert.Transition{transition("t1", "open", alert.PhaseFiring, 7)},
+		Quarantine: []store.Quarantined{{QuarantineKey: store.QuarantineKey{Tenant: "default", ID: "q"}, Stage: "decode", Reason: "why", Raw: []byte("raw")}}}, 20)
+	if _, err := backup.Run(t.Context(), s.source(), to, nil); err != nil {
+		t.Fatal(err)
+	}
+	kinds := 0
 	for name, content := range contents(t, to) {
 		path := filepath.Join(to, name)
 		b := []byte(content)
 		if len(b) == 0 {
-			continue // the quarantine has nothing
+			t.Fatalf("%s is empty: there is nothing to flip", name)
 		}
+		kinds++
 		bits := flips(len(b), random)
 		if name == "manifest.json" {
 			bits = nil
-			for i := range len(b) * 8 {
-				bits = append(bits, i)
+			for i := range b {
+				bits = append(bits, i*8+random.IntN(8))
 			}
 		}
 		for _, bit := range bits {
@@ -70,8 +80,8 @@ func TestOneFlippedBitInAnyFileOfABackupIsFound(t *testing.T) {
 		}
 		write(t, path, b)
 	}
-	if _, err := backup.Verify(t.Context(), to, nil); err != nil {
-		t.Error(err)
+	if _, err := backup.Verify(t.Context(), to, nil); err != nil || kinds != 5 {
+		t.Errorf("as it was: %v; %d kinds of files were tried, want 5", err, kinds)
 	}
 }
 

@@ -154,7 +154,11 @@ func syncFile(path string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	err = f.Sync()
+	if info, e := f.Stat(); e == nil && info.IsDir() && (errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP)) {
+		err = nil // a file system, of a network perhaps, that keeps names by itself
+	}
+	return errors.Join(err, f.Close())
 }
 
 // sum reads a file, telling seen how much it has read.

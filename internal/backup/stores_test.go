@@ -55,7 +55,7 @@ func openStores(t testing.TB, dir string, partitions int, seq uint64) *stores {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.log.Close)
-	for p := range partitions {
+	for p := range s.log.Partitions() {
 		state, err := s.events.Partition(t.Context(), p)
 		if err != nil {
 			t.Fatal(err)
@@ -178,7 +178,7 @@ func TestEventsOfManyTenantsAndPartitionsFillSeveralFilesAndAllComeBack(t *testi
 
 func transition(id, incident string, kind alert.Phase, value float64) alert.Transition {
 	at := time.Date(2026, 11, 1, 2, 3, 4, 5, time.UTC)
-	return alert.Transition{ID: id, Tenant: "a", Incident: incident, RuleID: 1001, Rule: "r", Kind: kind, At: at, StartedAt: at, PendingAt: at, Value: value, Worst: value, Threshold: 5,
+	return alert.Transition{ID: id, Tenant: "a", Incident: incident, RuleID: 1001, Rule: "r", Kind: kind, At: at, StartedAt: at, PendingAt: at, Value: value, Worst: 2, Threshold: 5,
 		Labels: map[string]string{"x": "<&>"}, Group: "g\x00", GroupLabels: map[string]string{"x": "y"}, Summary: "it's “that”"}
 }
 
@@ -190,7 +190,7 @@ func TestIncidentsAndQuarantineComeBackAsTheyWere(t *testing.T) {
 	held := event.Event{ID: "i", Source: "s", Type: "t", Time: time.Unix(1, 2).UTC(), Received: time.Unix(3, 4).UTC(), Data: []byte(`{"a":1e400}`), Identified: true}
 	at := time.Unix(9, 9).UTC()
 	s.commit(store.Commit{Partition: p, Transitions: []alert.Transition{
-		transition("t1", "over", alert.PhaseFiring, 7), transition("t2", "open", alert.PhaseFiring, math.Inf(1)), transition("t3", "over", alert.PhaseOK, math.NaN()),
+		transition("t1", "over", alert.PhaseFiring, math.Inf(1)), transition("t2", "open", alert.PhaseFiring, 7), transition("t3", "over", alert.PhaseOK, math.NaN()),
 	}, Quarantine: []store.Quarantined{
 		{QuarantineKey: store.QuarantineKey{Tenant: "a", ID: "q1"}, Partition: p, Position: event.Position{Seq: 4, Index: 2}, Stage: "aggregate", Reason: "why", Event: &held, At: at},
 		{QuarantineKey: store.QuarantineKey{ID: "message-4"}, Partition: p, Position: event.Position{Seq: 5}, Stage: "decode", Reason: "no idea", Raw: []byte{0, 255, '\n'}, At: at},

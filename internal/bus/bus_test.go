@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -119,21 +120,28 @@ func TestAppendingAfterCloseFails(t *testing.T) {
 }
 
 func BenchmarkAppend(b *testing.B) {
+	noise := make([]byte, 300_000)
+	_, _ = rand.Read(noise)
+	var events []byte
+	for i := 0; len(events) < len(noise); i++ {
+		events = fmt.Appendf(events, `{"id":"evt_%x","type":"charge.succeeded","source":"stripe","data":{"amount":%d,"currency":"usd","customer":"cus_%x"}}`, noise[i*12:i*12+12], 100*i, noise[i*9:i*9+7])
+	}
 	for _, size := range []int{300, 30_000, 300_000} {
-		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			l, err := bus.Open(b.Context(), bus.Config{Dir: b.TempDir(), Partitions: 1, Log: slog.New(slog.DiscardHandler)})
-			if err != nil {
-				b.Fatal(err)
-			}
-			defer l.Close()
-			payload := make([]byte, size)
-			b.SetBytes(int64(size))
-			for b.Loop() {
-				if _, err := l.Append(b.Context(), 0, payload); err != nil {
+		for name, payload := range map[string][]byte{"events": events[:size], "noise": noise[:size]} {
+			b.Run(fmt.Sprintf("%s/%d", name, size), func(b *testing.B) {
+				l, err := bus.Open(b.Context(), bus.Config{Dir: b.TempDir(), Partitions: 1, Log: slog.New(slog.DiscardHandler)})
+				if err != nil {
 					b.Fatal(err)
 				}
-			}
-		})
+				defer l.Close()
+				b.SetBytes(int64(size))
+				for b.Loop() {
+					if _, err := l.Append(b.Context(), 0, payload); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
 	}
 }
 

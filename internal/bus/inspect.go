@@ -191,6 +191,9 @@ func (x *inspection) settle(context.Context) error {
 	if len(x.losses) > 0 {
 		x.identity.mint(max(x.last(), x.promised), x.now)
 	}
+	for i := range x.losses {
+		x.losses[i].Stored = x.read
+	}
 	if err := x.ledger.note(x.losses, x.repairs); err != nil {
 		return err
 	}

@@ -23,6 +23,8 @@ type Loss struct {
 	// Number is the producer's number of the first one, 0 when it is not known.
 	Number uint64 `json:"number,omitempty"`
 	Reason string `json:"reason"`
+	// Stored is how far the store had read the log when the loss was found: what is lost up to there is in the store all the same.
+	Stored uint64 `json:"stored,omitempty"`
 	// SetAside is a copy of the file as it was found, "" when there was none to copy.
 	SetAside string    `json:"set_aside,omitempty"`
 	At       time.Time `json:"at"`

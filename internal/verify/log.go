@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"slices"
 
 	"github.com/pulsestream/pulsestream/client/ledger"
 	"github.com/pulsestream/pulsestream/internal/bus"
@@ -21,7 +22,7 @@ func (v *offline) partition(ctx context.Context, p int) error {
 	if err != nil {
 		return err
 	}
-	incarnation, first, last, err := v.bus.Tail(ctx, p)
+	_, first, last, err := v.bus.Tail(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -30,8 +31,8 @@ func (v *offline) partition(ctx context.Context, p int) error {
 	offset := state.Offset
 	switch {
 	case offset == (store.Offset{}):
-	case offset.Incarnation != incarnation:
-		c.violation("the store counts in the log's life %s, the log is in its life %s", offset.Incarnation, incarnation)
+	case !v.bus.Knows(p, offset.Incarnation, offset.Seq):
+		c.violation("the store has message %d of incarnation %s, which was never one of this log", offset.Seq, offset.Incarnation)
 		return nil
 	case last < offset.Seq:
 		c.violation("the store has message %d, the log ends with %d", offset.Seq, last)
@@ -44,6 +45,7 @@ func (v *offline) partition(ctx context.Context, p int) error {
 		return nil
 	}
 	w := newWalk(ctx, v, p, offset.Seq)
+	w.last = first - 1
 	defer w.stop()
 	r, err := v.bus.Read(ctx, p, first-1)
 	if err != nil {
@@ -68,7 +70,9 @@ type walk struct {
 	v       *offline
 	whole   *Check
 	equal   *Check
-	upto    uint64 // of the log's messages these are stored
+	upto    uint64      // of the log's messages these are stored
+	last    uint64      // message that was looked at
+	lost    [][2]uint64 // messages that are gone: behind the first, up to the second
 	first   event.Position
 	decoder event.Decoder
 	numbers map[uint64]uint64 // last number of each producer
@@ -84,9 +88,14 @@ func newWalk(ctx context.Context, v *offline, p int, upto uint64) *walk {
 
 func (w *walk) message(m *bus.Message) error {
 	w.whole.Looked++
+	before := w.last
+	w.last = m.Seq
+	if errors.Is(m.Err, bus.ErrLost) { // which Losses names, and findings has reported
+		return w.gone(before, m.Seq)
+	}
 	if m.Err != nil {
 		w.whole.violation("message %d: %v", m.Seq, m.Err)
-		return nil //nolint:nilerr // it is reported; the messages behind it are looked at, too
+		return w.gone(before, m.Seq)
 	}
 	if before := w.numbers[m.Producer]; m.Number <= before {
 		w.whole.violation("message %d has its producer's number %d, behind %d", m.Seq, m.Number, before)
@@ -105,6 +114,21 @@ func (w *walk) message(m *bus.Message) error {
 	if err != nil {
 		w.whole.violation("message %d: %v", m.Seq, err)
 	}
+	return nil
+}
+
+// gone passes over stored events of messages that the log no longer has: behind after, up to upto.
+func (w *walk) gone(after, upto uint64) error {
+	for _, s := range w.stored {
+		s.skipBefore(event.Position{Seq: after, Index: math.MaxUint32}, w.equal)
+		for s.current != nil && s.current.Seq <= upto {
+			s.advance()
+		}
+		if s.err != nil {
+			return s.err
+		}
+	}
+	w.lost = append(w.lost, [2]uint64{after, upto})
 	return nil
 }
 
@@ -213,11 +237,18 @@ func (w *walk) stop() {
 	}
 }
 
+func (w *walk) isLost(seq uint64) bool {
+	return slices.ContainsFunc(w.lost, func(l [2]uint64) bool { return seq > l[0] && seq <= l[1] })
+}
+
 func (w *walk) of(t tenant.ID) *storedEvents {
 	s := w.stored[t]
 	if s == nil {
 		s = w.v.storedOf(w.ctx, t, w.first)
 		w.stored[t] = s
+		for s.current != nil && w.isLost(s.current.Seq) {
+			s.advance()
+		}
 	}
 	return s
 }

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,7 +48,7 @@ type offline struct {
 
 // Offline checks the data directory of a server that is stopped: that each store can be opened and is whole, that events and offsets
 // agree with the log, that events are unique and rollups equal to raw events. What it finds is in the report; an error means that it
-// could not look.
+// could not look. Opening the log mends what is damaged in it as the server's start would, keeping a copy.
 func Offline(ctx context.Context, cfg OfflineConfig) (*Report, error) {
 	began := cfg.Now()
 	unlock, err := lock(cfg.DataDir)
@@ -59,7 +60,7 @@ func Offline(ctx context.Context, cfg OfflineConfig) (*Report, error) {
 	closeAll, opened := v.open(ctx)
 	defer closeAll()
 	if opened {
-		if err := v.verify(ctx); err != nil {
+		if err := v.verify(ctx, began); err != nil {
 			return nil, err
 		}
 	}
@@ -118,7 +119,14 @@ func (v *offline) open(ctx context.Context) (closeAll func(), ok bool) {
 		return nil
 	})
 	try(v.LogDir, func() error {
-		b, err := bus.Open(ctx, bus.Config{Dir: v.LogDir, Partitions: 1, Log: v.Log})
+		cfg := bus.Config{Dir: v.LogDir, Partitions: 1, VerifyAll: true, Log: v.Log}
+		if v.events != nil {
+			cfg.Committed = func(ctx context.Context, p int) (string, uint64, error) {
+				state, err := v.events.Partition(ctx, p)
+				return state.Offset.Incarnation, state.Offset.Seq, err
+			}
+		}
+		b, err := bus.Open(ctx, cfg)
 		if err != nil {
 			return err
 		}
@@ -129,11 +137,12 @@ func (v *offline) open(ctx context.Context) (closeAll func(), ok bool) {
 	return closeAll, c.Violations == 0
 }
 
-func (v *offline) verify(ctx context.Context) error {
+func (v *offline) verify(ctx context.Context, began time.Time) error {
 	all, err := v.catalog.All(ctx)
 	if err != nil {
 		return fmt.Errorf("read the catalog: %w", err)
 	}
+	v.findings(began)
 	for p := range v.bus.Partitions() {
 		if err := v.partition(ctx, p); err != nil {
 			return fmt.Errorf("partition %d: %w", p, err)
@@ -145,6 +154,24 @@ func (v *offline) verify(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// findings tells what the log itself knows to be gone or was mended. What was known before is named and so no violation; what is found only
+// now is one.
+func (v *offline) findings(began time.Time) {
+	c := v.report.check("nothing new is gone from the log", "losses, each of which is named")
+	for _, l := range v.bus.Losses() {
+		c.Looked++
+		text := fmt.Sprintf("partition %d: messages %d to %d are gone: %s (found %s; copy: %s)", l.Partition, l.FromSeq, l.ToSeq, l.Reason, l.At.Format(time.RFC3339), cmp.Or(l.SetAside, "none"))
+		if l.At.Before(began) {
+			c.note("%s", text)
+		} else {
+			c.violation("%s", text)
+		}
+	}
+	for _, r := range v.bus.Repairs() {
+		c.note("partition %d: %s was mended, nothing was lost: %s (found %s)", r.Partition, r.File, r.Reason, r.At.Format(time.RFC3339))
+	}
 }
 
 // tenant compares all rollups of a tenant with its raw events, in one pass over these.

@@ -131,7 +131,8 @@ func (v *online) metric(ctx context.Context, c *Check, m *client.Metric) error {
 	}
 	p, err := metric.Compile(metric.Definition{Slug: m.Slug, EventTypes: m.EventTypes, Filter: m.Filter, Value: m.Value, Dimensions: m.Dimensions})
 	if err != nil {
-		return err
+		c.violation("%s cannot be computed: %v", m.Slug, err)
+		return nil
 	}
 	want := newTally(p)
 	var doc metric.Doc
