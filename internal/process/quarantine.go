@@ -72,9 +72,9 @@ func (w *Worker) suspect(c committed) {
 	switch {
 	case !errors.Is(c.err, store.ErrRefused):
 	case c.to == c.from+1:
-		w.poison[c.to] = c.err.Error()
+		w.poison[c.to], w.learned = c.err.Error(), true
 	case c.to > c.from:
-		w.careful = max(w.careful, c.to)
+		w.careful, w.learned = max(w.careful, c.to), true
 	}
 }
 

@@ -53,6 +53,7 @@ type Worker struct {
 	// What commits that the store refused have taught, kept over sessions; see suspect.
 	careful uint64            // up to this sequence each message is committed alone
 	poison  map[uint64]string // messages that the store refuses, and why
+	learned bool              // in the last session
 }
 
 // NewWorker makes the owner of a partition; Run does the work.
@@ -81,6 +82,9 @@ func (w *Worker) Run(ctx context.Context) {
 			backoff = 0
 		}
 		backoff = min(max(2*backoff, 100*time.Millisecond), 10*time.Second)
+		if w.learned { // the next session does something else, so it need not wait
+			w.learned, backoff = false, 0
+		}
 		w.cfg.Observer.Failed(w.partition, "session")
 		w.cfg.Log.Error("the worker of a partition failed; it begins again from the last commit",
 			"pulsestream.partition", w.partition, "error.message", err.Error(), "pulsestream.retry_in", backoff.String())

@@ -409,17 +409,17 @@ func TestSeriesPastTheBoundAreFoldedAndNothingIsLost(t *testing.T) {
 	}
 }
 
-// refusing is a store that refuses the event with one id, as a real one may refuse what it cannot hold.
+// refusing is a store that refuses events with some ids, as a real one may refuse what it cannot hold.
 type refusing struct {
 	process.Store
-	id string
-	mu sync.Mutex
-	q  []store.Quarantined
+	refuse func(id string) bool
+	mu     sync.Mutex
+	q      []store.Quarantined
 }
 
 func (f *refusing) Commit(ctx context.Context, c *store.Commit) (store.Offset, error) {
 	for i := range c.Events {
-		if c.Events[i].ID == f.id {
+		if f.refuse(c.Events[i].ID) {
 			return store.Offset{}, fmt.Errorf("%w: injected", store.ErrRefused)
 		}
 	}
@@ -434,7 +434,7 @@ func (f *refusing) Commit(ctx context.Context, c *store.Commit) (store.Offset, e
 
 func TestAMessageThatTheStoreRefusesIsQuarantinedAndTheRestGoesOn(t *testing.T) {
 	r := newRig(t)
-	f := &refusing{Store: r.store, id: "25"}
+	f := &refusing{Store: r.store, refuse: func(id string) bool { return id == "25" }}
 	last := uint64(0)
 	for i := range 6 {
 		last = r.send(i*10+1, i*10+10)
@@ -454,6 +454,26 @@ func TestAMessageThatTheStoreRefusesIsQuarantinedAndTheRestGoesOn(t *testing.T) 
 	}
 	if len(ids) != 50 {
 		t.Errorf("%d events are stored, want 50", len(ids))
+	}
+}
+
+func TestManyMessagesThatTheStoreRefusesHoldNothingUpForLong(t *testing.T) {
+	r := newRig(t)
+	refused := 0
+	f := &refusing{Store: r.store, refuse: func(id string) bool { return len(id) > 1 && id[len(id)-1] == '5' }}
+	last := uint64(0)
+	for i := range 24 { // each second message holds an event that is refused
+		last = r.send(i*5+1, i*5+5)
+	}
+	r.start(func(c *process.Config) { c.Store = f })
+	r.until("committed", func() bool { return r.offset() == last })
+	for i := 1; i <= 120; i++ {
+		if i > 10 && (i-1)/5%2 == 0 && i%10 == 5 {
+			refused++
+		}
+	}
+	if ids := r.stored(); len(ids) != 120-5*refused {
+		t.Errorf("%d events are stored, want all but the %d messages of 5 that are refused", len(ids), refused)
 	}
 }
 
