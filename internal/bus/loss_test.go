@@ -294,7 +294,7 @@ func TestManyFaultsAtOnceNeverRefuseOrLie(t *testing.T) {
 		sizes = append(sizes, 30+dice.IntN(300)+dice.IntN(2)*dice.IntN(3000)+dice.IntN(20)/19*800_000)
 	}
 	w := write(t, 1, 12, sizes...)
-	for i := range cases(28) {
+	for i := range cases(7) {
 		d := w.copied(t)
 		var did []string
 		for range 1 + dice.IntN(6) {

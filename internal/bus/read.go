@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
-	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
+	"sync/atomic"
 )
 
 // Message is one message of the log. Payload is nil when Err says that the message is damaged, or stands for lost ones.
@@ -23,15 +20,16 @@ type Message struct {
 
 // Reader reads a partition in order.
 type Reader struct {
-	bus       *Bus
-	life      *life
-	part      *partition
-	messages  jetstream.MessagesContext
-	next      uint64
-	fetched   chan Message
-	done      chan struct{}
-	closeOnce sync.Once
-	err       error
+	bus     *Bus
+	life    *life
+	part    *partition
+	from    *puller
+	next    uint64
+	fetched chan Message
+	ctx     context.Context // ends with the life, or with Close
+	end     context.CancelFunc
+	closed  atomic.Bool
+	err     error
 }
 
 // readAhead is how many messages a reader holds ready; with messages of at most 1 MiB it bounds the memory.
@@ -51,27 +49,19 @@ func (b *Bus) Read(ctx context.Context, p int, after uint64) (*Reader, error) {
 	if err := b.ahead(l, part, after+1); err != nil {
 		return nil, fmt.Errorf("read partition %d of the log: %w", p, err)
 	}
-	cons, err := l.js.OrderedConsumer(ctx, streamName(p), jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1, InactiveThreshold: time.Minute,
-	})
+	from, err := l.pull(ctx, streamName(p), after)
 	if err != nil {
 		return nil, fmt.Errorf("read partition %d of the log: %w", p, err)
 	}
-	messages, err := cons.Messages(jetstream.PullMaxMessages(readAhead), jetstream.WithMessagesErrOnMissingHeartbeat(false))
-	if err != nil {
-		return nil, fmt.Errorf("read partition %d of the log: %w", p, err)
-	}
-	r := &Reader{bus: b, life: l, part: part, messages: messages, next: after + 1, fetched: make(chan Message), done: make(chan struct{})}
-	stop := context.AfterFunc(l.ctx, messages.Stop)
-	go func() {
-		defer stop()
-		r.fetch()
-	}()
+	r := &Reader{bus: b, life: l, part: part, from: from, next: after + 1, fetched: make(chan Message)}
+	r.ctx, r.end = context.WithCancel(l.ctx)
+	go r.fetch()
 	return r, nil
 }
 
 func (r *Reader) fetch() {
 	defer close(r.fetched)
+	defer r.from.end()
 	for {
 		m, err := r.take()
 		if err != nil {
@@ -80,10 +70,8 @@ func (r *Reader) fetch() {
 		}
 		select {
 		case r.fetched <- m:
-		case <-r.done:
-			return
-		case <-r.life.ctx.Done():
-			r.err = r.why(r.life.ctx.Err())
+		case <-r.ctx.Done():
+			r.err = r.why(r.ctx.Err())
 			return
 		}
 	}
@@ -91,10 +79,8 @@ func (r *Reader) fetch() {
 
 // why is the error that the reader ends with.
 func (r *Reader) why(err error) error {
-	select {
-	case <-r.done:
+	if r.closed.Load() {
 		return nil
-	default:
 	}
 	if r.life.ctx.Err() != nil {
 		err = fmt.Errorf("%w: it is started anew", ErrUnavailable)
@@ -104,18 +90,14 @@ func (r *Reader) why(err error) error {
 
 // take gets the next message.
 func (r *Reader) take() (Message, error) {
-	msg, err := r.messages.Next()
-	if err != nil {
-		return Message{}, err
-	}
-	meta, err := msg.Metadata()
+	msg, meta, err := r.from.take(r.ctx)
 	if err != nil {
 		return Message{}, err
 	}
 	m := Message{Seq: meta.Sequence.Stream, Pending: meta.NumPending}
 	first := m.Seq
-	f, length, err := readFrame(msg.Data())
-	if err == nil && length != len(msg.Data()) {
+	f, length, err := readFrame(msg.Data)
+	if err == nil && length != len(msg.Data) {
 		err = fmt.Errorf("%w: it is longer than it says", ErrDamaged)
 	}
 	if from, to, reason, ok := f.lost(); ok && err == nil {
@@ -141,8 +123,6 @@ func (r *Reader) Err() error { return r.err }
 
 // Close ends the reader.
 func (r *Reader) Close() {
-	r.closeOnce.Do(func() {
-		close(r.done)
-		r.messages.Stop()
-	})
+	r.closed.Store(true)
+	r.end()
 }

@@ -1,0 +1,89 @@
+package bus
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+)
+
+func TestAReaderGoesOnWhenItsConsumerIsGone(t *testing.T) {
+	b, err := Open(t.Context(), Config{Dir: t.TempDir(), Partitions: 1, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	appendSome := func(n int) {
+		t.Helper()
+		for range n {
+			if _, err := b.Append(t.Context(), 0, []byte("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	r, err := b.Read(t.Context(), 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	next := uint64(1)
+	takeSome := func(n int) {
+		t.Helper()
+		for range n {
+			select {
+			case m, ok := <-r.Messages():
+				if !ok || m.Seq != next {
+					t.Fatalf("message %d, want %d; %v", m.Seq, next, r.Err())
+				}
+				next++
+			case <-time.After(20 * time.Second):
+				t.Fatalf("message %d has not come", next)
+			}
+		}
+	}
+	for range 3 {
+		appendSome(60)
+		takeSome(5)
+		stream, err := b.life.js.Stream(t.Context(), streamName(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name := range stream.ConsumerNames(t.Context()).Name() {
+			if err := stream.DeleteConsumer(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		takeSome(55)
+	}
+}
+
+func TestAReaderThatIsClosedLeavesNoConsumer(t *testing.T) {
+	b, err := Open(t.Context(), Config{Dir: t.TempDir(), Partitions: 1, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	for range 5 {
+		r, err := b.Read(t.Context(), 0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		if _, ok := <-r.Messages(); ok || r.Err() != nil {
+			t.Fatal(ok, r.Err())
+		}
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		stream, err := b.life.js.Stream(t.Context(), streamName(0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := stream.CachedInfo().State.Consumers
+		if n == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d consumers are left", n)
+		}
+	}
+}
