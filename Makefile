@@ -122,9 +122,11 @@ bin/pulsestream-plain: tools-go
 bin/faultrun: tools-go
 	@scripts/go-build.sh $@ ./fault/cmd/faultrun
 
-.PHONY: components
+.PHONY: components fault-components
 components:
-	@scripts/test-components.sh
+	@scripts/test-components.sh test
+fault-components:
+	@scripts/test-components.sh fault
 
 # Vite empties the folder first; web/public/.gitkeep puts the file back that makes a checkout without a page compile.
 $(PAGE): $(PAGE_SOURCES) $(MODULES)

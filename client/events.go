@@ -92,6 +92,7 @@ func (c *Client) SendRaw(ctx context.Context, contentType string, body []byte, h
 type EventQuery struct {
 	Type    string // may end in *
 	Source  string
+	ID      string // quick together with Source
 	Subject string
 	From    time.Time
 	To      time.Time
@@ -108,6 +109,7 @@ func (q EventQuery) values() url.Values {
 	}
 	set("type", q.Type)
 	set("source", q.Source)
+	set("id", q.ID)
 	set("subject", q.Subject)
 	set("cursor", q.Cursor)
 	if !q.From.IsZero() {
@@ -150,6 +152,16 @@ func (c *Client) AllEvents(ctx context.Context, q EventQuery) ([]StoredEvent, er
 
 // Event returns one event.
 func (c *Client) Event(ctx context.Context, source, id string) (StoredEvent, error) {
+	if source == "/" || id == "/" { // a path can't hold it, however it is escaped
+		found, _, err := c.Events(ctx, EventQuery{Source: source, ID: id, Limit: 1})
+		if err == nil && len(found) == 0 {
+			err = &Error{Status: http.StatusNotFound, Title: http.StatusText(http.StatusNotFound)}
+		}
+		if err != nil {
+			return StoredEvent{}, err
+		}
+		return found[0], nil
+	}
 	var e StoredEvent
 	err := c.Do(ctx, http.MethodGet, "/v1/events/"+segment(source)+"/"+segment(id), nil, nil, &e)
 	return e, err

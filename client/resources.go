@@ -47,6 +47,8 @@ type Metric struct {
 	Builtin     bool              `json:"builtin,omitempty"`
 	Vendor      string            `json:"vendor,omitempty"`
 	Fill        *Fill             `json:"fill,omitempty"`
+	// SeriesDropped is how many observations count under Other because the metric has more series than it may.
+	SeriesDropped uint64 `json:"series_dropped,omitempty"`
 	// ETag is the version that was read. PutMetric with it fails with 412 when there is a newer one by then.
 	ETag string `json:"-"`
 }
@@ -63,7 +65,7 @@ func (c *Client) PutMetric(ctx context.Context, m Metric) (Metric, error) {
 	if m.ETag != "" {
 		h.Set("If-Match", m.ETag)
 	}
-	m.Builtin, m.Vendor, m.Fill = false, "", nil
+	m.Builtin, m.Vendor, m.Fill, m.SeriesDropped = false, "", nil, 0
 	var out Metric
 	answered, err := c.do(ctx, http.MethodPut, "/v1/metrics/"+segment(m.Slug), h, m, &out)
 	out.ETag = answered.Get("ETag")

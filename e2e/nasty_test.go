@@ -110,8 +110,7 @@ func TestDataIsAnyJSONAndNothingElse(t *testing.T) {
 func naughtyStrings(t *testing.T, shared bool) []string {
 	t.Helper()
 	if !shared {
-		// Not the text "/" alone: net/http's mux takes a segment %2F for the end of a path.
-		return []string{"", " ", "\t", "\n", "\r\n", ".", "..", "//", "/../", "%", "%2F", "%00", "a/b", "?q=1", "#", "a:b", ":", ",", "a,b", "*", "**", "a*", "__other__", "null", "undefined", "true", "0", "-1", "1e309", "NaN",
+		return []string{"", " ", "\t", "\n", "\r\n", ".", "..", "/", "//", "/../", "%", "%2F", "%00", "a/b", "?q=1", "#", "a:b", ":", ",", "a,b", "*", "**", "a*", "__other__", "null", "undefined", "true", "0", "-1", "1e309", "NaN",
 			"'", "\"", "'; DROP TABLE events; --", "$1", "?", "\\", "\\u0000", "</script>", "${7*7}", "{{7*7}}", "\x01\x02\x1f\x7f", "\u0080\u009f", "\u00a0", "\u200b", "\ufeff", "\ufffe", "\uffff", "\U0010ffff",
 			"é", "e\u0301", "ß", "İ", "田中さん", "السلام", "\u202etxt", "👩‍👩‍👧‍👦", "🏳️‍🌈", strings.Repeat("Ω", 512), strings.Repeat("x", 1025), "a\x00b"}
 	}
@@ -255,7 +254,7 @@ func wantText(t *testing.T, e client.StoredEvent, text string) {
 func TestTypesWithSeparatorsCanBeListed(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	for _, kind := range []string{"a b", "a&b", "a=b", "a+b", "ä/b", "a%2Cb"} {
+	for _, kind := range []string{"a b", "a&b", "a=b", "a+b", "ä/b", "a%2Cb", "a,b", ",", "/"} {
 		s.send(client.Event{ID: kind, Type: kind})
 		for _, e := range s.waitForEvents(client.EventQuery{Type: kind}, 1) {
 			if e.Type != kind {
@@ -263,10 +262,10 @@ func TestTypesWithSeparatorsCanBeListed(t *testing.T) {
 			}
 		}
 	}
-	r := s.exchange("GET", "/v1/events?type="+url.QueryEscape("a b,a&b"), nil, nil)
+	r := s.exchange("GET", "/v1/events?type="+url.QueryEscape("a b")+"&type="+url.QueryEscape("a,b"), nil, nil)
 	var page struct{ Data []client.StoredEvent }
 	if err := json.Unmarshal(r.Body, &page); err != nil || len(page.Data) != 2 {
-		t.Errorf("two types with a comma between find %d events, %v", len(page.Data), err)
+		t.Errorf("two types find %d events, %v", len(page.Data), err)
 	}
 }
 

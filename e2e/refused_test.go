@@ -133,9 +133,10 @@ func TestNothingThatIsSentIsA500(t *testing.T) {
 		check(path, header("Content-Type", "application/json", "If-Match", "\"x"), []byte("{}"))
 		check(path, header("Content-Type", "application/json", "Accept", "application/cbor"), []byte("{}"))
 	}
-	values := []string{"", "%00", "%ff", "%C3%28", "..", "%2e%2e", "%252e", "'", "%22%3B--", "1e309", "-1", "9223372036854775808", "NaN", "true", "%F0%9F%92%A9", strings.Repeat("x", 5000), "*", ":", "a:b:c", "2026-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999%2B14:00"}
+	values := []string{"", "%00", "%ff", "%C3%28", "..", "%2e%2e", "%252e", "'", "%22%3B--", "1e309", "-1", "9223372036854775808", "NaN", "true", "%F0%9F%92%A9", strings.Repeat("x", 5000), "*", ":", "a:b:c", "2026-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999%2B14:00",
+		strings.Repeat("_", 26) + "8", strings.Repeat("A", 27), "%0A", ",,", "/"}
 	for _, v := range values {
-		for _, path := range []string{"/v1/events?type=", "/v1/events?source=", "/v1/events?subject=", "/v1/events?from=", "/v1/events?to=", "/v1/events?limit=", "/v1/events?cursor=",
+		for _, path := range []string{"/v1/events?type=", "/v1/events?source=", "/v1/events?subject=", "/v1/events?from=", "/v1/events?to=", "/v1/events?limit=", "/v1/events?cursor=", "/v1/events?id=", "/v1/events?source=s&id=", "/v1/quarantine?cursor=", "/v1/quarantine?limit=",
 			"/v1/metrics/events/query?from=", "/v1/metrics/events/query?to=", "/v1/metrics/events/query?step=", "/v1/metrics/events/query?agg=", "/v1/metrics/events/query?group_by=",
 			"/v1/metrics/events/query?where=", "/v1/metrics/events/query?where=type:", "/v1/metrics/events/query?limit=", "/v1/metrics/events/query?other=", "/v1/overview?window=", "/v1/incidents?state=",
 			"/v1/incidents?rule=", "/v1/incidents?cursor=", "/v1/incidents?limit=", "/v1/live?ticket=", "/v1/nothing?", "/v1/events/s/", "/v1/metrics/", "/v1/sources/", "/v1/incidents/"} {

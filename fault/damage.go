@@ -26,14 +26,12 @@ func damageScenarios() []scenario {
 	return []scenario{
 		flips("log", "a flipped bit or a truncation in the log's blocks", damageKind{match: isBlock}),
 		flips("log-alone", "the same, with no store beside: all has to come from the log", damageKind{match: isBlock, without: "events.duckdb"}),
-		flips("log-meta", "the same in the log's other files", damageKind{match: func(p string) bool { return strings.HasPrefix(p, "log/") && !isBlock(p) }}),
+		flips("log-meta", "the same in the log's other files", damageKind{match: func(p string) bool { return strings.HasPrefix(p, "log/") && !isBlock(p) && !isGuard(p) }}),
 		flips("duckdb", "the same in the DuckDB file", damageKind{match: is("events.duckdb"), clean: true}),
 		flips("duckdb-wal", "the same in DuckDB's write-ahead log", damageKind{match: is("events.duckdb.wal")}),
-		flips("sqlite", "the same in the SQLite file", damageKind{match: is("catalog.sqlite"), clean: true}),
-		flips("sqlite-wal", "the same in SQLite's write-ahead log", damageKind{match: is("catalog.sqlite-wal")}),
-		flips("others", "the same in every other file", damageKind{match: func(p string) bool {
-			return !strings.HasPrefix(p, "log/") && !strings.HasPrefix(p, "events.duckdb") && !strings.HasPrefix(p, "catalog.sqlite")
-		}}),
+		flips("sqlite", "the same in a file of the catalog", damageKind{match: is("catalog.sqlite", "catalog-copy.sqlite"), clean: true}),
+		flips("sqlite-wal", "the same in a write-ahead log of the catalog", damageKind{match: is("catalog.sqlite-wal", "catalog-copy.sqlite-wal")}),
+		flips("others", "the same in what is kept about the log: its identity, the highest acknowledged messages, known losses", damageKind{match: isGuard}),
 		{name: "log-shorter", about: "an older copy of the log is put back beside a newer store", short: 1, long: 5, run: logShorter},
 		{name: "store-older", about: "an older copy of the store is put back beside a newer log", short: 1, long: 5, run: storeOlder},
 		{name: "log-gone", about: "the log is gone, the store is there", short: 1, long: 3, run: logGone},
@@ -47,8 +45,11 @@ type damageKind struct {
 	clean   bool   // the server was stopped cleanly, else killed
 }
 
-func is(name string) func(string) bool { return func(p string) bool { return p == name } }
-func isBlock(p string) bool            { return strings.HasPrefix(p, "log/") && strings.HasSuffix(p, ".blk") }
+func is(names ...string) func(string) bool {
+	return func(p string) bool { return slices.Contains(names, p) }
+}
+func isGuard(p string) bool { return strings.HasPrefix(p, "log/guard/") }
+func isBlock(p string) bool { return strings.HasPrefix(p, "log/") && strings.HasSuffix(p, ".blk") }
 
 // damages prepares data once and damages copies of it.
 func (r *rig) damages(kind damageKind, n int) error {

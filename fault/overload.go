@@ -3,13 +3,14 @@
 package fault
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,113 +22,190 @@ import (
 
 func overloadScenarios() []scenario {
 	return []scenario{
-		{name: "overload", about: "ten times as many senders as the server can serve", short: 1, long: 3, limit: 5 * time.Minute, run: overload},
+		{name: "overload", about: "ten times as many events as the server can take", short: 1, long: 3, limit: 5 * time.Minute, run: overload},
+		{name: "overload/tenant", about: "one tenant sends twenty times its share", short: 1, long: 1, limit: 10 * time.Minute, run: loudTenant},
 		{name: "slow-readers", about: "live subscribers that don't read", short: 1, long: 3, run: slowReaders},
 		{name: "poison", about: "events that make a stage panic, or the store refuse a commit", short: 1, long: 5, run: poison},
 	}
 }
 
-// flood sends one prepared body again and again over many connections. Its events have no ids and stand in no ledger: they are counted.
-type flood struct {
-	body     []byte
-	events   int // in the body
-	sent     atomic.Int64
-	accepted atomic.Int64
-	turned   atomic.Int64 // requests that were told to come again later
-	other    atomic.Int64 // requests that failed otherwise
-	unwise   atomic.Int64 // of those turned away, without Retry-After
-	running  sync.WaitGroup
-}
+// batch is an order of requests as large senders make them: 1000 events, 200 kB.
+func batch() flooding { return flooding{Events: 1000, Pad: 120} }
 
-const floodType = "fault.flood"
+const (
+	feeders = 8   // connections that keep a server busy
+	crowd   = 600 // connections of an overload
+	excess  = 10  // times what the server can do
+)
 
-func newFlood(events, pad int) *flood {
-	var b bytes.Buffer
-	for range events {
-		fmt.Fprintf(&b, `{"source":"flood","type":%q,"data":{"amount":1,"pad":%q}}`+"\n", floodType, strings.Repeat("y", pad))
+// processed is how many events the workers have taken off the log since the process began.
+func (r *rig) processed() (n float64, err error) {
+	answer, err := r.target.wait(r.ctx).Exchange(r.ctx, http.MethodGet, "/metrics", nil, nil)
+	if err != nil {
+		return 0, err
 	}
-	return &flood{body: b.Bytes(), events: events}
-}
-
-// run sends over so many connections until ctx ends, and returns when the last request has ended.
-func (f *flood) run(ctx context.Context, r *rig, connections int) {
-	transport := &http.Transport{MaxIdleConnsPerHost: connections, MaxConnsPerHost: connections, DisableCompression: true}
-	defer transport.CloseIdleConnections()
-	c := client.New(r.base, adminKey, client.WithHTTPClient(&http.Client{Timeout: 60 * time.Second, Transport: transport}))
-	for range connections {
-		f.running.Go(func() {
-			for ctx.Err() == nil {
-				f.sent.Add(int64(f.events))
-				answer, err := c.Exchange(context.WithoutCancel(ctx), http.MethodPost, "/v1/events", http.Header{"Content-Type": {"application/x-ndjson"}}, f.body)
-				switch {
-				case err == nil && answer.Status == http.StatusAccepted:
-					f.accepted.Add(int64(f.events))
-					continue
-				case err == nil && (answer.Status == http.StatusServiceUnavailable || answer.Status == http.StatusTooManyRequests):
-					f.turned.Add(1)
-					if answer.Header.Get("Retry-After") == "" {
-						f.unwise.Add(1)
-					}
-				default:
-					f.other.Add(1)
-				}
-				pause(ctx, 20*time.Millisecond) // far sooner than it was asked to
-			}
-		})
+	for l := range strings.Lines(string(answer.Body)) {
+		if !strings.HasPrefix(l, "pulsestream_events_processed_total{") {
+			continue
+		}
+		v, err := strconv.ParseFloat(strings.TrimSpace(l[strings.LastIndexByte(l, ' '):]), 64)
+		if err != nil {
+			return 0, err
+		}
+		n += v
 	}
-	f.running.Wait()
+	return n, nil
 }
 
-// rate floods for a while and says how many events a second were acknowledged.
-func (r *rig) rate(f *flood, connections int, d time.Duration) float64 {
-	ctx, cancel := context.WithTimeout(r.ctx, d)
-	defer cancel()
-	before, began := f.accepted.Load(), time.Now()
-	f.run(ctx, r, connections)
-	return float64(f.accepted.Load()-before) / time.Since(began).Seconds()
+// goodput floods and says how many events a second were processed meanwhile, the first part of the time left out.
+func (r *rig) goodput(total *flooded, order flooding) (perSecond float64, one flooded, err error) {
+	warm := order.For / 5
+	type end struct {
+		flooded
+		err error
+	}
+	done := make(chan end, 1)
+	go func() {
+		f, err := r.flood(r.ctx, order)
+		done <- end{f, err}
+	}()
+	pause(r.ctx, warm)
+	from, err := r.processed()
+	if err != nil {
+		return 0, one, err
+	}
+	began := time.Now()
+	pause(r.ctx, order.For-warm)
+	to, err := r.processed()
+	perSecond = (to - from) / time.Since(began).Seconds()
+	e := <-done
+	total.add(e.flooded)
+	return perSecond, e.flooded, errors.Join(err, e.err)
 }
 
-// overload measures what the server can take, offers ten times as much, and waits until it is as before.
+// overload measures in turn what the server can take and what it takes when ten times as much is offered, by the clock, by senders who don't
+// wait when they are asked to; then how soon it is as before.
 func overload(r *rig) error {
 	if err := r.setUp(); err != nil {
 		return err
 	}
-	f := newFlood(50, 1500)
-	warm := r.rate(f, 16, time.Second)
-	if err := r.settle(); err != nil {
+	calm, err := r.pace(5)
+	if err != nil {
 		return err
 	}
-	capacity := max(warm, r.rate(f, 16, time.Duration(r.times(3, 10))*time.Second))
-	if err := r.settle(); err != nil {
+	var total flooded
+	window := time.Duration(r.times(1500, 10000)) * time.Millisecond
+	if _, err := r.flood(r.ctx, feeding(500*time.Millisecond)); err != nil { // what is grown on demand is grown
 		return err
 	}
-	under := r.rate(f, 160, time.Duration(r.times(5, 30))*time.Second)
-	ended := time.Now()
-	r.result.Faults++
+	var alone, under, offered []float64
+	var fed, flood flooded
+	for range r.times(3, 6) {
+		c, one, err := r.goodput(&total, feeding(window))
+		if err != nil {
+			return err
+		}
+		alone = append(alone, c)
+		fed.add(one)
+		order := batch()
+		order.For, order.Connections, order.PerSecond = window, crowd, excess*median(alone)/float64(order.Events)
+		u, one, err := r.goodput(&total, order)
+		if err != nil {
+			return err
+		}
+		flood.add(one)
+		under, offered = append(under, u), append(offered, float64(one.Sent)/one.Took.Seconds()/median(alone))
+	}
 	peak := r.memory("VmHWM")
-	if err := r.settle(); err != nil {
+	normal, err := r.normal(calm)
+	if err != nil {
 		return err
 	}
-	r.result.Resumed = append(r.result.Resumed, time.Since(ended))
-	r.result.note("capacity %.0f/s, at ten times the senders %.0f/s (%.0f %%), %d requests told to wait, peak memory %d MiB, normal after %s",
-		capacity, under, 100*under/capacity, f.turned.Load(), peak>>20, time.Since(ended).Round(10*time.Millisecond))
-	if err := r.floodIsThere(f); err != nil {
+	r.result.Faults += len(under)
+	r.result.Resumed = append(r.result.Resumed, normal)
+	// The generator runs on the same machine. What it takes of the processors, the server can't have: its share is of what was left.
+	share := median(under) / median(alone) * fed.left() / flood.left()
+	r.result.note("capacity %.0f events/s %s, offered %.1f times as much: %.0f/s %s, %.0f %% of capacity, %.0f %% of what it is with the processors that the generator left (%.2f and %.2f of %d); %d of %d requests told to wait, peak memory %d MiB, normal %s after",
+		median(alone), thousands(alone), median(offered), median(under), thousands(under), 100*median(under)/median(alone), 100*share, fed.left(), flood.left(), runtime.NumCPU(), total.Turned, total.Requests, peak>>20, normal.Round(10*time.Millisecond))
+	if err := r.floodIsThere(&total); err != nil {
 		return err
 	}
-	var errs []error
-	if f.other.Load() > 0 {
-		errs = append(errs, fmt.Errorf("%d requests failed in other ways than 429 or 503", f.other.Load()))
+	errs := []error{total.judge()}
+	if least := 0.9; share < least && r.long || share < 0.6 { // a few seconds beside other work say little
+		errs = append(errs, fmt.Errorf("under overload %.0f events a second are processed, alone it were %.0f", median(under), median(alone)))
 	}
-	if f.unwise.Load() > 0 {
-		errs = append(errs, fmt.Errorf("%d answers ask to wait without saying for how long", f.unwise.Load()))
-	}
-	if r.long && under < 0.9*capacity { // a few seconds beside other work say too little
-		errs = append(errs, fmt.Errorf("under overload %.0f events a second are taken, alone it were %.0f", under, capacity))
+	if median(offered) < excess/2 {
+		errs = append(errs, fmt.Errorf("only %.1f times the capacity was offered: this machine is too busy for the measurement", median(offered)))
 	}
 	if peak > mostMemory {
 		errs = append(errs, fmt.Errorf("the server has grown to %d MiB", peak>>20))
 	}
+	if normal > 10*time.Second {
+		errs = append(errs, fmt.Errorf("it was %s before the server was as before", normal))
+	}
 	return errors.Join(append(errs, r.finishStopped())...)
+}
+
+// left is how many of the machine's processors were left to others.
+func (f *flooded) left() float64 {
+	return float64(runtime.NumCPU()) - f.Used.Seconds()/f.Took.Seconds()
+}
+
+// feeding is as much as the server can take.
+func feeding(d time.Duration) flooding {
+	o := batch()
+	o.For, o.Connections = d, feeders
+	return o
+}
+
+// judge says what should not have been among the answers.
+func (f *flooded) judge() error {
+	var errs []error
+	if f.Other > 0 {
+		errs = append(errs, fmt.Errorf("%d requests failed in other ways than 429 or 503, one by %s", f.Other, f.Reason))
+	}
+	if f.Unwise > 0 {
+		errs = append(errs, fmt.Errorf("%d answers ask to wait without saying for how long", f.Unwise))
+	}
+	return errors.Join(errs...)
+}
+
+// normal waits until an event that is sent is stored as soon as it was before, thrice in a row, and says when that began.
+func (r *rig) normal(calm time.Duration) (time.Duration, error) {
+	ended := time.Now()
+	began, good := ended, 0
+	for good < 3 {
+		at := time.Now()
+		if err := r.settle(); err != nil {
+			return 0, err
+		}
+		if time.Since(at) > 2*calm+50*time.Millisecond {
+			began, good = time.Now(), 0
+			if time.Since(ended) > settleWithin {
+				return time.Since(ended), nil
+			}
+			continue
+		}
+		good++
+	}
+	return began.Sub(ended), nil
+}
+
+func median(all []float64) float64 {
+	all = slices.Sorted(slices.Values(all))
+	if n := len(all); n%2 == 0 {
+		return (all[n/2-1] + all[n/2]) / 2
+	}
+	return all[len(all)/2]
+}
+
+// thousands writes what each window gave.
+func thousands(all []float64) string {
+	var b strings.Builder
+	for i, v := range all {
+		b.WriteString([]string{"(", " "}[min(i, 1)] + fmt.Sprintf("%.0fk", v/1000))
+	}
+	return b.String() + ")"
 }
 
 // mostMemory bounds what a server may take under overload: DuckDB's quarter of the machine, and as much again for all else.
@@ -151,18 +229,22 @@ func (r *rig) memory(name string) int64 {
 }
 
 // floodIsThere compares counts: all that was acknowledged has to be counted, and no more than was sent.
-func (r *rig) floodIsThere(f *flood) error {
-	answer, err := r.target.wait(r.ctx).Query(r.ctx, client.Query{Metric: "events", Agg: "count", GroupBy: []string{"type"}, Where: map[string][]string{"type": {floodType}},
+func (r *rig) floodIsThere(f *flooded) error { return r.floodOf(f, r.target.wait(r.ctx)) }
+
+// floodOf is floodIsThere for the tenant of a client.
+func (r *rig) floodOf(f *flooded, c *client.Client) error {
+	answer, err := c.Query(r.ctx, client.Query{Metric: "events", Agg: "count", GroupBy: []string{"type"}, Where: map[string][]string{"type": {floodType}},
 		From: time.Now().Add(-2 * time.Hour), To: time.Now().Add(time.Hour), Step: "1h"})
 	if err != nil {
 		return err
 	}
 	n := int64(answer.Totals("type")[floodType])
 	l := &r.result.Ledger
-	l.Sent, l.Acknowledged, l.Stored = int(f.sent.Load()), int(f.accepted.Load()), int(n)
-	l.Lost, l.Phantom = int(max(0, f.accepted.Load()-n)), int(max(0, n-f.sent.Load()))
-	if l.Lost+l.Phantom > 0 {
-		return fmt.Errorf("%w: %d events were sent, %d acknowledged, %d are counted", errViolated, l.Sent, l.Acknowledged, n)
+	lost, phantom := max(0, f.Accepted-n), max(0, n-f.Sent)
+	l.Sent, l.Acknowledged, l.Stored = l.Sent+int(f.Sent), l.Acknowledged+int(f.Accepted), l.Stored+int(n)
+	l.Lost, l.Phantom = l.Lost+int(lost), l.Phantom+int(phantom)
+	if lost+phantom > 0 {
+		return fmt.Errorf("%w: %d events were sent, %d acknowledged, %d are counted", errViolated, f.Sent, f.Accepted, n)
 	}
 	return nil
 }
@@ -182,7 +264,7 @@ func slowReaders(r *rig) error {
 		return err
 	}
 	c := r.target.wait(r.ctx)
-	alone, err := r.pace(c)
+	alone, err := r.pace(5)
 	if err != nil {
 		return err
 	}
@@ -205,14 +287,14 @@ func slowReaders(r *rig) error {
 		}
 		r.result.Faults++
 	}
-	f := newFlood(50, 1500)
-	ctx, cancel := context.WithTimeout(r.ctx, time.Duration(r.times(3, 15))*time.Second)
-	f.run(ctx, r, 2)
-	cancel()
+	f, err := r.flood(r.ctx, flooding{Events: 50, Pad: 1500, Connections: 2, For: time.Duration(r.times(3, 15)) * time.Second})
+	if err != nil {
+		return err
+	}
 	if err := r.settle(); err != nil {
 		return err
 	}
-	crowded, err := r.pace(c)
+	crowded, err := r.pace(5)
 	if err != nil {
 		return err
 	}
@@ -221,15 +303,15 @@ func slowReaders(r *rig) error {
 		return fmt.Errorf("with sleeping readers an event takes %s to be stored, without %s", crowded, alone)
 	}
 	r.result.Detected = r.lagging(idle)
-	if err := r.floodIsThere(f); err != nil {
+	if err := r.floodIsThere(&f); err != nil {
 		return err
 	}
 	return r.finishStopped()
 }
 
-// pace is how long it takes until an event that is sent is stored, of five the slowest.
-func (r *rig) pace(*client.Client) (slowest time.Duration, err error) {
-	for range 5 {
+// pace is how long it takes until an event that is sent is stored, of some the slowest.
+func (r *rig) pace(times int) (slowest time.Duration, err error) {
+	for range times {
 		began := time.Now()
 		if err := r.settle(); err != nil {
 			return 0, err
@@ -277,7 +359,7 @@ func poison(r *rig) error {
 	r.kill()
 	err := r.start()
 	pause(r.ctx, 400*time.Millisecond)
-	if err = errors.Join(err, t.stop()); err != nil {
+	if err = errors.Join(err, r.neighbours(), t.stop()); err != nil {
 		return err
 	}
 	if err := r.check(); err != nil {

@@ -67,6 +67,8 @@ type Result struct {
 	NamedLost int
 	Ready     []time.Duration // from starting the process until it takes events
 	Resumed   []time.Duration // from a fault's end until events are taken again, without a restart
+	Asked     int             // questions that had to be answered rightly all the while
+	Slowest   time.Duration   // answer to one
 	Ledger    verify.LedgerResult
 	Wrong     uint64 // violations of any other kind: rollups above all
 	Notes     []string

@@ -30,7 +30,7 @@ type scenario struct {
 
 // scenarios are all of them, in the order they run.
 func scenarios() []scenario {
-	return slices.Concat(killScenarios(), powerScenarios(), freezeScenarios(), diskScenarios(), syscallScenarios(), damageScenarios(), overloadScenarios())
+	return slices.Concat(killScenarios(), powerScenarios(), freezeScenarios(), diskScenarios(), syscallScenarios(), damageScenarios(), overloadScenarios(), largeScenarios())
 }
 
 // Config says what to run.
@@ -57,6 +57,8 @@ type Row struct {
 	Detected  int
 	Ready     []time.Duration
 	Resumed   []time.Duration
+	Asked     int
+	Slowest   time.Duration
 	Ledger    verify.LedgerResult
 	Wrong     uint64
 	Outcomes  map[string]int
@@ -128,6 +130,9 @@ func (cfg *Config) scenario(ctx context.Context, s *scenario) Row {
 		cfg.once(ctx, s, cfg.Seed+uint64(i), &row)
 	}
 	row.Took = time.Since(began)
+	if row.Asked > 0 && row.Failed == 0 { // a question that was not answered rightly fails its run
+		row.Notes = append(row.Notes, fmt.Sprintf("%d questions during the fault, each answered rightly, the slowest after %s", row.Asked, row.Slowest.Round(10*time.Millisecond)))
+	}
 	verdict := "ok"
 	if row.Failed > 0 {
 		verdict = fmt.Sprintf("%d of %d runs FAILED", row.Failed, row.Runs)
@@ -192,6 +197,8 @@ func (row *Row) add(r *Result) {
 	row.Detected += r.Detected
 	row.Ready = append(row.Ready, r.Ready...)
 	row.Resumed = append(row.Resumed, r.Resumed...)
+	row.Asked += r.Asked
+	row.Slowest = max(row.Slowest, r.Slowest)
 	row.Wrong += r.Wrong
 	row.NamedLost += r.NamedLost
 	for o, n := range r.Outcomes {

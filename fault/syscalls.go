@@ -99,12 +99,13 @@ func failing(calls string) func(*rig) error { return failingWith(calls, "EIO") }
 // has to go on by itself.
 func failingWith(calls, errno string) func(*rig) error {
 	return func(r *rig) error {
-		if err := r.setUp(); err != nil {
+		if err := errors.Join(r.setUp(), r.mark()); err != nil {
 			return err
 		}
 		for i := range r.times(1, 3) {
 			t := r.write(lightLoad())
 			pause(r.ctx, r.between(100*time.Millisecond, 500*time.Millisecond))
+			asking := r.ask()
 			inject := "error=" + errno
 			switch n := 1 + r.rand.IntN(20); r.rand.IntN(3) {
 			case 0:
@@ -116,7 +117,7 @@ func failingWith(calls, errno string) func(*rig) error {
 			if err == nil {
 				err = r.recovered(t)
 			}
-			if err := r.afterwards(t, err); err != nil {
+			if err := r.afterwards(t, errors.Join(err, asking.end())); err != nil {
 				return fmt.Errorf("injection %d (%s:%s): %w", i+1, calls, inject, err)
 			}
 		}

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs (Debian, root) what the tests run against and this machine lacks. Silent when nothing is missing.
+# Installs (Debian, root) what the tests, or with the argument "fault" the fault runner, need and this machine lacks. Silent when nothing is missing.
 set -euo pipefail
 
 missing=()
@@ -16,28 +16,36 @@ component() {
   missing+=($packages)
 }
 
+what=${1:-test}
+
 if ! scripts/has-cxx-runtime.sh; then
   missing+=(g++)
 fi
 
 # The browser of the page's tests, with a font so that a screenshot shows text.
-if [ -z "${CHROMIUM_PATH:-}" ]; then
+if [ "$what" = test ] && [ -z "${CHROMIUM_PATH:-}" ]; then
   component "chromium fonts-liberation" chromium
+fi
+
+# Faults of system calls are injected by strace; the disks that lose power are ext4.
+if [ "$what" = fault ]; then
+  component strace strace
+  component e2fsprogs mkfs.ext4 /sbin/mkfs.ext4
 fi
 
 if [ "${#missing[@]}" -eq 0 ]; then exit 0; fi
 
 if ! command -v apt-get >/dev/null; then
-  echo "The tests need: ${missing[*]}. This machine has no apt-get: install them by hand (or set CHROMIUM_PATH to a Chromium)." >&2
+  echo "This needs: ${missing[*]}. This machine has no apt-get: install them by hand (or set CHROMIUM_PATH to a Chromium)." >&2
   exit 1
 fi
 if [ "$(id -u)" -ne 0 ]; then
-  echo "The tests need: ${missing[*]}. Installing them takes root: sudo apt-get install ${missing[*]}" >&2
-  echo "(make test-fast needs none of them.)" >&2
+  echo "This needs: ${missing[*]}. Installing them takes root: sudo apt-get install ${missing[*]}" >&2
+  echo "(make test-fast needs none of them, and make fault leaves out what it cannot do.)" >&2
   exit 1
 fi
 
-echo "test: installing ${missing[*]} (a few minutes, the first time only)"
+echo "$what: installing ${missing[*]} (a few minutes, the first time only)"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 export DEBIAN_FRONTEND=noninteractive

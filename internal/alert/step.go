@@ -199,6 +199,25 @@ func (t *Transition) State() State {
 	return State{Tenant: t.Tenant, RuleID: t.RuleID, Group: t.Group, Labels: t.GroupLabels, Phase: PhaseFiring, Since: t.At, Incident: t.Incident, Value: t.Value, Opened: &opened}
 }
 
+// OpenStates are the states of what fires after all of these transitions, in their order: what rules begin with where only the transitions were kept.
+func OpenStates(all []Transition) []State {
+	open := map[string]int{}
+	for i := range all {
+		if all[i].Kind == PhaseFiring {
+			open[all[i].Incident] = i
+		} else {
+			delete(open, all[i].Incident)
+		}
+	}
+	var states []State
+	for i := range all {
+		if at, ok := open[all[i].Incident]; ok && at == i {
+			states = append(states, all[i].State())
+		}
+	}
+	return states
+}
+
 // GroupKey is the text that names a group by its values: a JSON array, so that no two groups share one and every store can
 // keep it as text. A rule without group_by has the one group "".
 func GroupKey(values []string) string {

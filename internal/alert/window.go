@@ -224,7 +224,9 @@ func (w *window) leave(s *shape, at int64) {
 func (w *window) value(s *shape) (v float64, has bool, count uint64) {
 	if s.class == totals {
 		t := series.Agg{Count: w.total.count, Values: w.total.values, Sum: w.total.sum}
-		v, has = t.Value(s.kind, s.span)
+		if v, has = t.Value(s.kind, s.span); !has && math.IsInf(t.Sum, 0) {
+			v, has = t.Sum, true // too large to be said, but a rule knows which side of its threshold that is
+		}
 		return v, has, t.Count
 	}
 	if w.merged == nil {

@@ -28,6 +28,7 @@ type Deps struct {
 	Log       *slog.Logger
 	Now       func() time.Time
 	Keys      Authenticator
+	Keyring   *auth.Keyring
 	Tickets   *auth.Tickets
 	Catalog   *catalog.Catalog
 	Registry  *catalog.Registry
@@ -46,8 +47,14 @@ type Deps struct {
 	Metrics http.Handler
 	// Ready says why events can't be taken, or nil.
 	Ready func() error
+	// Stalled says why events that were taken are not processed at present, or nil.
+	Stalled func() error
 	// Rebuilding says how far the store of events is, while it is rebuilt from the log; else nil.
 	Rebuilding func() *Rebuilding
+	// RateLimit is how many events a second a tenant may send that has no limit of its own; 0 is no limit.
+	RateLimit float64
+	// Losses names what was ever found to be gone from the log, oldest first.
+	Losses func() []Loss
 	// Partitions is the number of the log's partitions.
 	Partitions int
 	// PublicURL is how the server is reached from outside; empty takes the request's host.
@@ -94,6 +101,8 @@ func Handler(d Deps, page http.Handler) http.Handler {
 // routes is the route table.
 func (a *api) routes() {
 	a.tenantRoutes()
+	a.keyRoutes()
+	a.adminRoutes()
 	a.eventRoutes()
 	a.metricRoutes()
 	a.sourceRoutes()

@@ -110,6 +110,6 @@ nav a{margin-right:1rem}
 <table><tr><th>answer</th><th></th></tr>{{range .Answers}}<tr><td><code>{{.Status}}</code></td><td>{{.What}}</td></tr>{{end}}</table></details>
 {{end}}{{end}}
 <h2 id="permissions">Permissions</h2><table><tr><th>permission</th><th>allows to</th><th>roles</th></tr>
-{{range .Grants}}<tr><td><code>{{.Permission}}</code></td><td>{{.Description}}</td><td>{{range .Roles}}{{.}} {{end}}</td></tr>{{end}}</table>
+{{range .Grants}}<tr><td><code>{{.Permission}}</code></td><td>{{.Description}}</td><td>{{range .Roles}}{{.}} {{end}}{{if .Operator}}operator of the installation{{end}}</td></tr>{{end}}</table>
 </body></html>
 `

@@ -2,8 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/binary"
 	"net/http"
 	"time"
 
@@ -14,6 +12,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/ingest"
 	"github.com/pulsestream/pulsestream/internal/query"
 	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/tenant"
 	"github.com/pulsestream/pulsestream/internal/web"
 )
 
@@ -41,7 +40,15 @@ func (a *api) senderFor(ctx context.Context, p auth.Principal) (ingest.Sender, e
 	if err != nil {
 		return ingest.Sender{}, a.problem(err)
 	}
-	return ingest.Sender{Tenant: p.Tenant, Name: p.Name, Retention: t.Retention()}, nil
+	return a.senderOf(&t, p.Name), nil
+}
+
+func (a *api) senderOf(t *tenant.Tenant, name string) ingest.Sender {
+	s := ingest.Sender{Tenant: t.ID, Name: name, Retention: t.Retention(), Rate: a.RateLimit}
+	if t.RateLimit != nil {
+		s.Rate = *t.RateLimit
+	}
+	return s
 }
 
 // eventInput documents an event for those who send it; the ingest path reads it by itself.
@@ -89,8 +96,9 @@ func (a *api) describeIngest(tag string) {
 func ptr[T any](v T) *T { return &v }
 
 type listEventsInput struct {
-	Type    []string `query:"type" doc:"One type or several with commas between; each may end in *."`
+	Type    []string `query:"type,explode" doc:"A type, which may end in * for all that begin so. Repeat it for several: any of them."`
 	Source  string   `query:"source"`
+	ID      string   `query:"id" doc:"Together with source it names an event whose source or id no path can hold, such as a single slash."`
 	Subject string   `query:"subject"`
 	From    string   `query:"from" doc:"Inclusive, RFC 3339, by the event's time."`
 	To      string   `query:"to" doc:"Exclusive, RFC 3339."`
@@ -99,7 +107,7 @@ type listEventsInput struct {
 }
 
 func (a *api) listEvents(ctx context.Context, p auth.Principal, in *listEventsInput) (*body[list[eventView]], error) {
-	page := store.Page{EventFilter: store.EventFilter{Types: in.Type, Source: in.Source, Subject: in.Subject}, Limit: in.Limit + 1}
+	page := store.Page{EventFilter: store.EventFilter{Types: in.Type, Source: in.Source, ID: in.ID, Subject: in.Subject}, Limit: in.Limit + 1}
 	var errs []web.FieldError
 	at := func(name, s string) (t time.Time) {
 		if s == "" {
@@ -113,7 +121,7 @@ func (a *api) listEvents(ctx context.Context, p auth.Principal, in *listEventsIn
 	}
 	page.From, page.To = at("from", in.From), at("to", in.To)
 	if in.Cursor != "" {
-		c, ok := decodeCursor(in.Cursor)
+		c, ok := decodeEventCursor(in.Cursor)
 		if !ok {
 			errs = append(errs, web.FieldError{Location: "query.cursor", Message: "it is not a cursor of this list: leave it out to begin at the newest"})
 		}
@@ -130,30 +138,12 @@ func (a *api) listEvents(ctx context.Context, p auth.Principal, in *listEventsIn
 	if len(stored) > in.Limit {
 		stored = stored[:in.Limit]
 		last := &stored[in.Limit-1]
-		out.Next = encodeCursor(store.Cursor{Time: last.Time, Position: last.Position})
+		out.Next = encodeEventCursor(store.Cursor{Time: last.Time, Position: last.Position})
 	}
 	for i := range stored {
 		out.Data = append(out.Data, eventView{stored[i].Event})
 	}
 	return &body[list[eventView]]{out}, nil
-}
-
-// A cursor is opaque to clients: time, sequence and index of the last event, in base64.
-func encodeCursor(c store.Cursor) string {
-	b := binary.BigEndian.AppendUint64(nil, uint64(c.Time.UnixNano()))
-	b = binary.BigEndian.AppendUint64(b, c.Seq)
-	b = binary.BigEndian.AppendUint32(b, c.Index)
-	return base64.RawURLEncoding.EncodeToString(b)
-}
-
-func decodeCursor(s string) (c store.Cursor, ok bool) {
-	b, err := base64.RawURLEncoding.DecodeString(s)
-	if err != nil || len(b) != 20 {
-		return c, false
-	}
-	c.Time = time.Unix(0, int64(binary.BigEndian.Uint64(b))).UTC() //nolint:gosec // a bit pattern, see above
-	c.Seq, c.Index = binary.BigEndian.Uint64(b[8:]), binary.BigEndian.Uint32(b[16:])
-	return c, true
 }
 
 func (a *api) getEvent(ctx context.Context, p auth.Principal, in *struct {

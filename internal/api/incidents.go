@@ -9,7 +9,6 @@ import (
 	"github.com/pulsestream/pulsestream/internal/alert"
 	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/catalog"
-	"github.com/pulsestream/pulsestream/internal/query"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 	"github.com/pulsestream/pulsestream/internal/web"
@@ -146,11 +145,11 @@ func (a *api) listIncidents(ctx context.Context, p auth.Principal, in *struct {
 }) (*body[list[IncidentView]], error) {
 	q := store.IncidentQuery{State: in.State, Rule: in.Rule, Limit: in.Limit + 1}
 	if in.Cursor != "" {
-		before, err := query.ParseTime(in.Cursor)
-		if err != nil {
+		c, ok := decodeIncidentCursor(in.Cursor)
+		if !ok {
 			return nil, unprocessable("The query is not right.", web.FieldError{Location: "query.cursor", Message: "it is not a cursor of this list"})
 		}
-		q.After = &before
+		q.After = &c
 	}
 	views, err := a.Incidents.Many(ctx, p.Tenant, q)
 	if err != nil {
@@ -159,7 +158,7 @@ func (a *api) listIncidents(ctx context.Context, p auth.Principal, in *struct {
 	out := list[IncidentView]{Data: views}
 	if len(views) > in.Limit {
 		out.Data = views[:in.Limit]
-		out.Next = views[in.Limit-1].StartedAt.Format(time.RFC3339Nano)
+		out.Next = encodeIncidentCursor(store.IncidentCursor{StartedAt: views[in.Limit-1].StartedAt, ID: views[in.Limit-1].ID})
 	}
 	return &body[list[IncidentView]]{out}, nil
 }

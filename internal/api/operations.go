@@ -19,9 +19,45 @@ type Rebuilding struct {
 	Progress float64   `json:"progress" doc:"From 0 to 1."`
 }
 
+// Loss names acknowledged log messages that a damaged disk has taken. A server that has lost some takes events as before: what is gone can't be
+// had back by refusing more.
+type Loss struct {
+	Partition int       `json:"partition"`
+	From      uint64    `json:"from" doc:"Number of the first lost log message; 0 when it is not known."`
+	To        uint64    `json:"to" doc:"Number of the last one; 0 when it is not known."`
+	Stored    uint64    `json:"stored,omitempty" doc:"Up to this number the events were in the store when the loss was found: only the log lacks them."`
+	Reason    string    `json:"reason"`
+	SetAside  string    `json:"set_aside,omitempty" doc:"A copy of the file as it was found."`
+	At        time.Time `json:"at"`
+}
+
+// Messages is how many log messages are gone, and how many of these are not in the store either; known is false when nobody can tell.
+func (l *Loss) Messages() (gone, missing uint64, known bool) {
+	if l.From == 0 || l.To < l.From {
+		return 0, 0, false
+	}
+	gone = l.To - l.From + 1
+	return gone, gone - min(gone, max(l.Stored, l.From-1)-(l.From-1)), true
+}
+
+// shownLosses is how many losses /readyz names, the newest.
+const shownLosses = 20
+
 type readyView struct {
 	Status     string      `json:"status"`
 	Rebuilding *Rebuilding `json:"rebuilding,omitempty"`
+	Losses     []Loss      `json:"losses,omitempty"`
+	LossCount  int         `json:"loss_count,omitempty"` // of all
+	Stalled    string      `json:"stalled,omitempty"`    // why events that were taken are not processed at present
+}
+
+func (a *api) readyView() readyView {
+	lost := a.Losses()
+	v := readyView{Status: "ready", Rebuilding: a.Rebuilding(), LossCount: len(lost), Losses: lost[max(0, len(lost)-shownLosses):]}
+	if err := a.Stalled(); err != nil {
+		v.Stalled = err.Error()
+	}
+	return v
 }
 
 // IncompleteHeader is on every answer that may lack something because the store is being rebuilt.
@@ -45,7 +81,7 @@ func (a *api) operationRoutes() {
 			p.Write(w)
 			return
 		}
-		web.JSON(w, http.StatusOK, readyView{Status: "ready", Rebuilding: a.Rebuilding()})
+		web.JSON(w, http.StatusOK, a.readyView())
 	})
 	a.mux.Handle("GET /metrics", a.Metrics)
 	a.mux.HandleFunc("GET /docs", a.docs)

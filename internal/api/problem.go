@@ -42,7 +42,9 @@ func (a *api) problem(err error) *web.Problem {
 		return web.NewProblem(http.StatusPreconditionFailed, "It was changed by somebody else: read it again, and send its ETag as If-Match.")
 	case errors.Is(err, store.ErrConflict):
 		return web.NewProblem(http.StatusConflict, "It was changed at the same time, or there is one of that name already.")
-	case errors.Is(err, catalog.ErrBuiltin), errors.Is(err, catalog.ErrFull):
+	case errors.Is(err, auth.ErrNotCovered):
+		return web.NewProblem(http.StatusForbidden, capitalised(err.Error())+".")
+	case errors.Is(err, catalog.ErrBuiltin), errors.Is(err, catalog.ErrFull), errors.Is(err, auth.ErrOwnKey):
 		return web.NewProblem(http.StatusConflict, capitalised(err.Error())+".")
 	case errors.As(err, &used):
 		return web.NewProblem(http.StatusConflict, capitalised(used.Error())+".")

@@ -170,10 +170,16 @@ func (a *api) takeHook(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return web.NewProblem(http.StatusNotFound, "This server does not know the vendor of this source any more.")
 	}
-	if err := a.Door.Admit(w.Header(), e.Tenant, 0); err != nil {
+	owner, err := a.Catalog.Tenant(r.Context(), e.Tenant)
+	if err != nil {
 		return err
 	}
-	raw, err := web.ReadBody(w, r, source.MaxRequestBytes)
+	visit, err := a.Door.Admit(w.Header(), a.senderOf(&owner, e.Slug), r.ContentLength)
+	if err != nil {
+		return err
+	}
+	defer visit.End()
+	raw, err := visit.ReadBody(w, r, source.MaxRequestBytes)
 	if err != nil {
 		return err
 	}
@@ -182,14 +188,7 @@ func (a *api) takeHook(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return refusal(err)
 	}
-	owner, err := a.Catalog.Tenant(r.Context(), e.Tenant)
-	if err != nil {
-		return err
-	}
-	if err := a.Door.Admit(w.Header(), e.Tenant, len(events)); err != nil {
-		return err
-	}
-	return a.Door.TakeVerified(r.Context(), e.Tenant, e.Slug, events, owner.Retention())
+	return visit.TakeVerified(r.Context(), e.Slug, events)
 }
 
 // refusal answers a webhook that was not taken.

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -49,6 +50,8 @@ const (
 	pollCatalog  = 2 * time.Second
 	// checkpointLog bounds what is replayed after a crash, and with it the time until a server is ready again.
 	checkpointLog = 32 << 20
+	// requestMemory bounds the bodies of requests for events that are under way. Parsed and encoded they take some three times as much.
+	requestMemory = 128 << 20
 )
 
 // Options are what New needs beside the settings.
@@ -160,18 +163,20 @@ func New(ctx context.Context, cfg config.Serve, secrets config.Secrets, opts Opt
 		return a, err
 	}
 	a.onStop("catalog changes", func(context.Context) error { unsubscribe(); return nil })
-	a.load = &load{log: log, events: events, marks: seen.marks, dir: cfg.LogDir(), now: opts.Now, said: opts.Log}
+	a.load = &load{log: log, events: events, marks: seen.marks, dir: cfg.LogDir(), now: opts.Now, said: opts.Log, room: limit.NewRoom(requestMemory), stalled: a.stalled}
 	if err := a.load.begin(ctx); err != nil {
 		return a, err
 	}
 	seen.pressure(a.load.refuse)
+	seen.losses(a.load.losses, func() int { return len(log.Repairs()) })
 	committer := ingest.NewCommitter(log, bus.MaxPayload, opts.Now)
 	a.onStop("ingest", func(context.Context) error { committer.Stop(); return nil })
-	door := ingest.NewDoor(ingest.DoorConfig{Committer: committer, Rate: limit.NewRate(cfg.RateLimit), Ready: a.load.refuse, Now: opts.Now, Log: opts.Log})
+	door := ingest.NewDoor(ingest.DoorConfig{Committer: committer, Room: a.load.room, Readers: runtime.GOMAXPROCS(0), Ready: a.load.refuse,
+		Refused: seen.refused, Now: opts.Now, Log: opts.Log})
 	handler := api.Handler(api.Deps{
-		Log: opts.Log, Now: opts.Now, Keys: auth.NewKeys(things), Tickets: auth.NewTickets(), Catalog: a.catalog, Registry: registry,
+		Log: opts.Log, Now: opts.Now, Keys: auth.NewKeys(things), Keyring: auth.NewKeyring(things, opts.Now), RateLimit: cfg.RateLimit, Tickets: auth.NewTickets(), Catalog: a.catalog, Registry: registry,
 		Events: events, Incidents: incidents, Query: engine, Vendors: source.NewCatalogue(), Channels: channels, Tester: a.notifier, Door: door,
-		Live: a.hub.Serve, IncidentChanged: a.hub.IncidentChanged, Metrics: seen.handler(), Ready: a.load.refuse, Rebuilding: a.load.rebuilding, Partitions: log.Partitions(),
+		Live: a.hub.Serve, IncidentChanged: a.hub.IncidentChanged, Metrics: seen.handler(), Ready: a.load.refuse, Rebuilding: a.load.rebuilding, Stalled: a.stalled, Losses: a.load.losses, Partitions: log.Partitions(),
 		PublicURL: cfg.PublicURL, Version: opts.Version,
 	}, ui.Handler())
 	if err := a.listen(ctx, handler); err != nil {
@@ -270,6 +275,7 @@ func (a *App) Start(ctx context.Context) error {
 		a.running.Go(func() { w.Run(ctx) })
 	}
 	a.running.Go(func() { a.hub.Run(ctx) })
+	a.running.Go(func() { a.load.events.Scrub(ctx) })
 	a.running.Go(func() { a.watchCatalog(ctx) })
 	a.running.Go(func() { a.load.watch(ctx) })
 	if err := a.notifier.Start(ctx); err != nil {
@@ -290,6 +296,16 @@ func (a *App) refresh() {
 	for _, w := range a.workers {
 		w.Refresh()
 	}
+}
+
+// stalled says why a worker cannot go on, or nil.
+func (a *App) stalled() error {
+	for _, w := range a.workers {
+		if err := w.Stalled(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // watchCatalog notices changes whose announcement was lost.
@@ -331,6 +347,7 @@ func (a *App) Stop(ctx context.Context) error {
 	take("http")
 	take("ingest")
 	if a.stop != nil {
+		a.load.drain(ctx)
 		if err := a.notifier.Stop(ctx); err != nil {
 			errs = append(errs, err)
 		}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -12,6 +13,8 @@ import (
 	"github.com/pulsestream/pulsestream/internal/api"
 	"github.com/pulsestream/pulsestream/internal/bus"
 	"github.com/pulsestream/pulsestream/internal/ingest"
+	"github.com/pulsestream/pulsestream/internal/limit"
+	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/store/resilient"
 )
 
@@ -24,19 +27,41 @@ type load struct {
 	dir    string
 	now    func() time.Time
 	said   *slog.Logger
+	// stalled says why a worker cannot go on, or nil.
+	stalled func() error
 
 	pressure ingest.Pressure
+	room     *limit.Room
 	rebuild  *resilient.Rebuild // the last that was noticed
+	known    bool               // that the log has been up
 
 	mu       sync.Mutex
 	at       time.Time
 	backlog  uint64
 	written  uint64  // bytes that the log has taken, by the same measure as backlog
 	rate     float64 // bytes a second that the workers take off the backlog
+	taken    int64   // bytes of events that ingest has brought
+	packed   packing
 	progress float64
 }
 
-const loadInterval = 250 * time.Millisecond
+const loadInterval = 100 * time.Millisecond
+
+// packing is how many bytes of events become how many bytes of the log, which compresses them; of late, and roughly.
+type packing struct{ events, log float64 }
+
+func (p *packing) add(events, log float64) {
+	const keep = 0.95
+	p.events, p.log = keep*p.events+events, keep*p.log+log
+}
+
+// unpacked is how many bytes of events so many bytes of the log are.
+func (p *packing) unpacked(log uint64) int64 {
+	if p.events < 4<<20 || p.log <= 0 { // the log's count is right to a mebibyte
+		return int64(log) //nolint:gosec // a file's size
+	}
+	return int64(float64(log) * min(max(p.events/p.log, 0.5), 50))
+}
 
 // begin finds out where the store stands.
 func (l *load) begin(ctx context.Context) error {
@@ -80,6 +105,12 @@ func (l *load) look(ctx context.Context) {
 		if err := l.begin(ctx); err != nil { // the new store begins at the log's beginning
 			return
 		}
+		l.pressure.Restart()
+	}
+	if !l.known {
+		if l.known = l.log.Healthy() == nil; !l.known {
+			return // it was started on a full disk: what waits in the log is not known yet
+		}
 	}
 	var backlog, written, messages uint64
 	for p := range l.marks {
@@ -93,9 +124,11 @@ func (l *load) look(ctx context.Context) {
 	if d := now.Sub(l.at).Seconds(); !l.at.IsZero() && d > 0 && (l.backlog > 0 || backlog > 0) {
 		// What came in and is not there any more was taken off.
 		taken := float64(l.backlog) + float64(written) - float64(l.written) - float64(backlog)
-		l.rate = 0.8*l.rate + 0.2*max(0, taken)/d
+		l.rate = 0.96*l.rate + 0.04*max(0, taken)/d // of some seconds: commits are large and come one by one
 	}
-	l.at, l.backlog, l.written = now, backlog, written
+	brought := l.room.Written()
+	l.packed.add(float64(brought-l.taken), float64(written)-float64(l.written))
+	l.at, l.backlog, l.written, l.taken = now, backlog, written, brought
 	if l.progress = 1; written > 0 {
 		l.progress = 1 - float64(backlog)/float64(written)
 	}
@@ -106,10 +139,51 @@ func (l *load) look(ctx context.Context) {
 		in.Free, in.Size = fs.Bavail*uint64(fs.Bsize), fs.Blocks*uint64(fs.Bsize) //nolint:gosec // a block size is positive
 	}
 	l.pressure.Update(in)
+	allowed, added := l.pressure.Room()
+	// A tenant's own bound comes before that of all of them.
+	l.room.Behind(l.packed.unpacked(allowed-allowed/5), l.packed.unpacked(added))
 	if messages == 0 && l.events.Rebuilding() != nil && !l.events.Broken() {
 		l.said.Info("the store of events is complete again")
 		l.events.Rebuilt()
 	}
+}
+
+// drainTime bounds how long a stop waits for the workers.
+const drainTime = 5 * time.Second
+
+// drain waits until the store has all that the log has, so that the next start has nothing to catch up with. What is left when it takes too
+// long is in the log, and processed then for the first time.
+func (l *load) drain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for l.events.Rebuilding() == nil && l.stalled() == nil {
+		var messages uint64
+		for p := range l.marks {
+			n, _ := l.log.Pending(p, l.marks[p].Load())
+			messages += n
+		}
+		if messages == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			l.said.Warn("the store does not have all of the log yet: the next start goes on where it stands", "pulsestream.log.lag", messages)
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// losses names what is gone from the log.
+func (l *load) losses() []api.Loss {
+	lost := l.log.Losses()
+	out := make([]api.Loss, 0, len(lost))
+	for _, x := range lost {
+		out = append(out, api.Loss{Partition: x.Partition, From: x.FromSeq, To: x.ToSeq, Stored: x.Stored, Reason: x.Reason, SetAside: x.SetAside, At: x.At})
+	}
+	return out
 }
 
 // refuse says why events can't be taken, or nil.
@@ -117,7 +191,13 @@ func (l *load) refuse() error {
 	if err := l.log.Healthy(); err != nil {
 		return err
 	}
-	return l.pressure.Err()
+	if err := l.pressure.Err(); err != nil {
+		return err
+	}
+	if err := l.stalled(); errors.Is(err, store.ErrFull) {
+		return err // a quota, say, of which the file system's figures tell nothing
+	}
+	return nil
 }
 
 // rebuilding says how far a rebuild is.

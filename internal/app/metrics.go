@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/pulsestream/pulsestream/internal/api"
 	"github.com/pulsestream/pulsestream/internal/notify"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
@@ -21,6 +22,7 @@ type telemetry struct {
 	duplicates *prometheus.CounterVec
 	failures   *prometheus.CounterVec
 	folded     *prometheus.CounterVec
+	sentAway   *prometheus.CounterVec
 	lag        *prometheus.GaugeVec
 	commits    *prometheus.HistogramVec
 	marks      []atomic.Uint64 // the last committed sequence of each partition
@@ -38,12 +40,14 @@ func newTelemetry(partitions int) *telemetry {
 			Help: "Failures of a stage; the log says more."}, []string{"partition", "stage"}),
 		folded: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pulsestream_series_folded_total",
 			Help: "Observations counted under __other__ because the metric has too many series."}, []string{"tenant", "metric"}),
+		sentAway: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pulsestream_requests_refused_total",
+			Help: "Requests for events answered 429 or 503 before they were read: rate, memory, backlog or pressure."}, []string{"tenant", "reason"}),
 		lag: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "pulsestream_log_lag_messages",
 			Help: "Log messages that wait for the partition's worker."}, []string{"partition"}),
 		commits: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "pulsestream_commit_duration_seconds",
 			Help: "Time of one commit to the store.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14)}, []string{"partition"}),
 	}
-	t.registry.MustRegister(t.processed, t.duplicates, t.failures, t.folded, t.lag, t.commits,
+	t.registry.MustRegister(t.processed, t.duplicates, t.failures, t.folded, t.sentAway, t.lag, t.commits,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return t
 }
@@ -69,6 +73,28 @@ func (t *telemetry) pressure(refuse func() error) {
 	}))
 }
 
+// losses adds what damage has taken from the log, and what could be mended.
+func (t *telemetry) losses(lost func() []api.Loss, repairs func() int) {
+	gauge := func(name, help string, value func() float64) {
+		t.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+	}
+	count := func(add func(l *api.Loss) uint64) func() float64 {
+		return func() float64 {
+			n, all := uint64(0), lost()
+			for i := range all {
+				n += add(&all[i])
+			}
+			return float64(n)
+		}
+	}
+	gauge("pulsestream_log_losses", "Stretches of the log that were ever found to be gone: /readyz names them.", count(func(*api.Loss) uint64 { return 1 }))
+	gauge("pulsestream_log_lost_messages", "Log messages that are gone, as far as their number is known.",
+		count(func(l *api.Loss) uint64 { gone, _, _ := l.Messages(); return gone }))
+	gauge("pulsestream_log_lost_messages_not_stored", "Of these, those that were not in the store either: acknowledged events that are lost.",
+		count(func(l *api.Loss) uint64 { _, missing, _ := l.Messages(); return missing }))
+	gauge("pulsestream_log_repairs", "Damage to the log by which nothing was lost.", func() float64 { return float64(repairs()) })
+}
+
 func (t *telemetry) handler() http.Handler {
 	return promhttp.HandlerFor(t.registry, promhttp.HandlerOpts{Registry: t.registry})
 }
@@ -90,6 +116,10 @@ func (t *telemetry) Lag(partition int, messages uint64) {
 
 func (t *telemetry) Failed(partition int, stage string) {
 	t.failures.WithLabelValues(strconv.Itoa(partition), stage).Inc()
+}
+
+func (t *telemetry) refused(id tenant.ID, reason string) {
+	t.sentAway.WithLabelValues(string(id), reason).Inc()
 }
 
 func (t *telemetry) Folded(id tenant.ID, metric int64) {

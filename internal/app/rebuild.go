@@ -68,22 +68,15 @@ func seed(ctx context.Context, things store.Catalog, events store.Events, partit
 	}
 	slices.SortFunc(all, func(x, y store.NumberedTransition) int { return int(x.Number) - int(y.Number) }) //nolint:gosec // running numbers
 	commits := map[int]*store.Commit{0: {}}
-	open := map[string]*alert.Transition{}
 	for i := range all {
-		t := &all[i].Transition
-		commits[0].Transitions = append(commits[0].Transitions, *t)
-		if t.Kind == alert.PhaseFiring {
-			open[t.Incident] = t
-		} else {
-			delete(open, t.Incident)
-		}
+		commits[0].Transitions = append(commits[0].Transitions, all[i].Transition)
 	}
-	for _, t := range open {
-		p := tenant.Partition(t.Tenant, partitions)
+	for _, state := range alert.OpenStates(commits[0].Transitions) {
+		p := tenant.Partition(state.Tenant, partitions)
 		if commits[p] == nil {
 			commits[p] = &store.Commit{Partition: p}
 		}
-		commits[p].States = append(commits[p].States, t.State())
+		commits[p].States = append(commits[p].States, state)
 	}
 	for _, c := range commits {
 		if len(c.Transitions)+len(c.States) == 0 {

@@ -99,7 +99,7 @@ func firstKey(provided string) (bootstrapKey, error) {
 
 // install puts the key and then the tenant, and says whether it was this call that made the tenant.
 func (k bootstrapKey) install(ctx context.Context, catalog Bootstrapper, now time.Time) (made bool, err error) {
-	key := Key{Name: bootstrapName, Role: RoleAdmin, CreatedBy: bootstrapName, CreatedAt: now.UTC()}
+	key := Key{Name: bootstrapName, Role: RoleAdmin, Operator: true, CreatedBy: bootstrapName, CreatedAt: now.UTC()}
 	if err := put(ctx, catalog, store.Put{Kind: store.KindKey, Slug: k.id, Lookup: Lookup(k.full), At: now}, key); err != nil {
 		return false, fmt.Errorf("cannot make the first API key: %w", err)
 	}

@@ -14,6 +14,7 @@ import (
 type Key struct {
 	Name      string    `json:"name"`
 	Role      Role      `json:"role"`
+	Operator  bool      `json:"operator,omitempty"`   // of the installation; the first key is one
 	CreatedBy string    `json:"created_by,omitempty"` // subject of the principal who made it
 	CreatedAt time.Time `json:"created_at"`
 }

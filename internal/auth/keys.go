@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -85,11 +84,11 @@ func (k *Keys) find(ctx context.Context, lookup string) (Principal, error) {
 	if err != nil {
 		return Principal{}, fmt.Errorf("cannot authenticate: %w", err)
 	}
-	var key Key
-	if err := json.Unmarshal(r.Body, &key); err != nil {
-		return Principal{}, fmt.Errorf("the stored key %q of tenant %q cannot be read, make a new one: %w", r.Slug, r.Tenant, err)
+	key, err := storedKey(&r)
+	if err != nil {
+		return Principal{}, err
 	}
-	return Principal{Tenant: r.Tenant, Subject: "key:" + r.Slug, Name: key.Name, Role: key.Role}, nil
+	return Principal{Tenant: r.Tenant, Subject: keySubject(r.Slug), Name: key.Name, Role: key.Role, Operator: key.Operator}, nil
 }
 
 func (k *Keys) remembered(sum [sha256.Size]byte, revision int64, now time.Time) (Principal, bool) {

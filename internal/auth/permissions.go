@@ -49,6 +49,7 @@ const (
 	KeysWrite      Permission = "keys:write"
 	AuditRead      Permission = "audit:read"
 	UsageRead      Permission = "usage:read"
+	TenantsManage  Permission = "tenants:manage"
 )
 
 // Grant is a row of the table of permissions.
@@ -56,36 +57,39 @@ type Grant struct {
 	Permission  Permission
 	Description string
 	Roles       []Role
+	// Operator: not a matter of roles, but of running the installation.
+	Operator bool
 }
 
 var permissions = []Grant{
-	{EventsWrite, "Send events.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleIngest}},
-	{EventsRead, "Read events, and follow them live.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}},
-	{MetricsRead, "See and query metrics, follow them live, see the overview.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}},
-	{MetricsWrite, "Make, change and delete metrics.", []Role{RoleOwner, RoleAdmin, RoleEditor}},
-	{RulesRead, "See alert rules, and try them on stored history.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}},
-	{RulesWrite, "Make, change and delete alert rules.", []Role{RoleOwner, RoleAdmin, RoleEditor}},
-	{IncidentsRead, "See incidents and their timelines, and follow them live.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}},
-	{IncidentsWrite, "Acknowledge incidents and comment on them.", []Role{RoleOwner, RoleAdmin, RoleEditor}},
-	{ChannelsRead, "See channels, without their secrets.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}},
-	{ChannelsWrite, "Make, change, delete and test channels.", []Role{RoleOwner, RoleAdmin, RoleEditor}},
-	{SilencesRead, "See silences.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}},
-	{SilencesWrite, "Make, change and end silences.", []Role{RoleOwner, RoleAdmin, RoleEditor}},
-	{SourcesRead, "See sources and vendors, without their secrets.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}},
-	{SourcesWrite, "Make, change and delete sources.", []Role{RoleOwner, RoleAdmin, RoleEditor}},
-	{ReportsRead, "See reports and download them.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}},
-	{ReportsWrite, "Order reports.", []Role{RoleOwner, RoleAdmin, RoleEditor}},
-	{ReplaysRead, "See how replays go.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}},
-	{ReplaysWrite, "Order replays.", []Role{RoleOwner, RoleAdmin}},
-	{TenantRead, "See the tenant and one's own role in it.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer, RoleIngest}},
-	{TenantWrite, "Change the tenant's name and settings.", []Role{RoleOwner, RoleAdmin}},
-	{TenantDelete, "Delete the tenant with all that it has.", []Role{RoleOwner}},
-	{MembersRead, "See members and their roles.", []Role{RoleOwner, RoleAdmin}},
-	{MembersWrite, "Invite members, change their roles, remove them.", []Role{RoleOwner, RoleAdmin}},
-	{KeysRead, "See API keys, without their secrets.", []Role{RoleOwner, RoleAdmin}},
-	{KeysWrite, "Make and revoke API keys.", []Role{RoleOwner, RoleAdmin}},
-	{AuditRead, "Read the audit log.", []Role{RoleOwner, RoleAdmin}},
-	{UsageRead, "See usage and quotas.", []Role{RoleOwner, RoleAdmin}},
+	{EventsWrite, "Send events.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleIngest}, false},
+	{EventsRead, "Read events, and follow them live.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}, false},
+	{MetricsRead, "See and query metrics, follow them live, see the overview.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}, false},
+	{MetricsWrite, "Make, change and delete metrics.", []Role{RoleOwner, RoleAdmin, RoleEditor}, false},
+	{RulesRead, "See alert rules, and try them on stored history.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}, false},
+	{RulesWrite, "Make, change and delete alert rules.", []Role{RoleOwner, RoleAdmin, RoleEditor}, false},
+	{IncidentsRead, "See incidents and their timelines, and follow them live.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}, false},
+	{IncidentsWrite, "Acknowledge incidents and comment on them.", []Role{RoleOwner, RoleAdmin, RoleEditor}, false},
+	{ChannelsRead, "See channels, without their secrets.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}, false},
+	{ChannelsWrite, "Make, change, delete and test channels.", []Role{RoleOwner, RoleAdmin, RoleEditor}, false},
+	{SilencesRead, "See silences.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}, false},
+	{SilencesWrite, "Make, change and end silences.", []Role{RoleOwner, RoleAdmin, RoleEditor}, false},
+	{SourcesRead, "See sources and vendors, without their secrets.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}, false},
+	{SourcesWrite, "Make, change and delete sources.", []Role{RoleOwner, RoleAdmin, RoleEditor}, false},
+	{ReportsRead, "See reports and download them.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}, false},
+	{ReportsWrite, "Order reports.", []Role{RoleOwner, RoleAdmin, RoleEditor}, false},
+	{ReplaysRead, "See how replays go.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}, false},
+	{ReplaysWrite, "Order replays.", []Role{RoleOwner, RoleAdmin}, false},
+	{TenantRead, "See the tenant and one's own role in it.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer, RoleIngest}, false},
+	{TenantWrite, "Change the tenant's name and settings.", []Role{RoleOwner, RoleAdmin}, false},
+	{TenantDelete, "Delete the tenant with all that it has.", []Role{RoleOwner}, false},
+	{MembersRead, "See members and their roles.", []Role{RoleOwner, RoleAdmin}, false},
+	{MembersWrite, "Invite members, change their roles, remove them.", []Role{RoleOwner, RoleAdmin}, false},
+	{KeysRead, "See API keys, without their secrets.", []Role{RoleOwner, RoleAdmin}, false},
+	{KeysWrite, "Make and revoke API keys.", []Role{RoleOwner, RoleAdmin}, false},
+	{AuditRead, "Read the audit log.", []Role{RoleOwner, RoleAdmin}, false},
+	{UsageRead, "See usage and quotas.", []Role{RoleOwner, RoleAdmin}, false},
+	{Permission: TenantsManage, Description: "Make, change and see the tenants of the installation, and make keys for them.", Operator: true},
 }
 
 // Roles lists the roles, the mightiest first.
@@ -102,6 +106,11 @@ func (r Role) Can(p Permission) bool {
 		}
 	}
 	return false
+}
+
+// operatorCan says whether those who run the installation have the permission.
+func operatorCan(p Permission) bool {
+	return slices.ContainsFunc(permissions, func(g Grant) bool { return g.Permission == p && g.Operator })
 }
 
 // Covers says whether r may do all that other may. Who hands out a role (to a key, to a member) must cover it, or could
@@ -134,7 +143,7 @@ func PermissionsMarkdown() string {
 	for _, r := range Roles() {
 		b.WriteString(" " + string(r) + " |")
 	}
-	b.WriteString("\n|---|---|" + strings.Repeat(":-:|", len(Roles())) + "\n")
+	b.WriteString(" operator |\n|---|---|" + strings.Repeat(":-:|", len(Roles())+1) + "\n")
 	for _, g := range permissions {
 		b.WriteString("| `" + string(g.Permission) + "` | " + g.Description + " |")
 		for _, r := range Roles() {
@@ -143,6 +152,11 @@ func PermissionsMarkdown() string {
 			} else {
 				b.WriteString("  |")
 			}
+		}
+		if g.Operator {
+			b.WriteString(" ✓ |")
+		} else {
+			b.WriteString("  |")
 		}
 		b.WriteString("\n")
 	}

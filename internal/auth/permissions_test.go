@@ -43,8 +43,8 @@ func TestEveryPermissionIsInTheTableOnceAndSaysWhatItIs(t *testing.T) {
 	var table []string
 	for _, g := range Permissions() {
 		table = append(table, string(g.Permission))
-		if !strings.HasSuffix(g.Description, ".") || len(g.Roles) == 0 || g.Roles[0] != RoleOwner {
-			t.Errorf("%s: %q for %v: it needs a sentence, and the owner may do anything", g.Permission, g.Description, g.Roles)
+		if !strings.HasSuffix(g.Description, ".") || g.Operator == (len(g.Roles) > 0) || !g.Operator && g.Roles[0] != RoleOwner {
+			t.Errorf("%s: %q for %v: it needs a sentence, and the owner may do anything in a tenant, but not beyond it", g.Permission, g.Description, g.Roles)
 		}
 		for _, r := range g.Roles {
 			if !r.Valid() {
@@ -95,6 +95,17 @@ func TestWhoMayDoWhat(t *testing.T) {
 	}
 }
 
+func TestAnOperatorIsOneWhateverTheRole(t *testing.T) {
+	for _, r := range Roles() {
+		if (Principal{Role: r}).Can(TenantsManage) || !(Principal{Role: r, Operator: true}).Can(TenantsManage) {
+			t.Errorf("%s: only an operator manages tenants", r)
+		}
+	}
+	if p := (Principal{Role: RoleIngest, Operator: true}); p.Can(EventsRead) {
+		t.Error("an operator may do in a tenant what the role does not give")
+	}
+}
+
 func TestNobodyCoversMoreThanTheyHave(t *testing.T) {
 	covers := map[Role][]Role{
 		RoleOwner:  {RoleOwner, RoleAdmin, RoleEditor, RoleViewer, RoleIngest},
@@ -126,11 +137,11 @@ func TestTheDocumentedTableHasARowForEachPermission(t *testing.T) {
 		t.Fatalf("it has %d lines for %d permissions", len(lines), len(Permissions()))
 	}
 	for _, l := range lines {
-		if strings.Count(l, "|") != 3+len(Roles()) {
+		if strings.Count(l, "|") != 4+len(Roles()) {
 			t.Errorf("columns are missing: %s", l)
 		}
 	}
-	if want := "| `events:write` | Send events. | ✓ | ✓ | ✓ |  | ✓ |"; !slices.Contains(lines, want) {
+	if want := "| `events:write` | Send events. | ✓ | ✓ | ✓ |  | ✓ |  |"; !slices.Contains(lines, want) {
 		t.Errorf("there is no line %q in\n%s", want, strings.Join(lines, "\n"))
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/pulsestream/pulsestream/internal/alert"
 	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/tenant"
@@ -290,23 +289,4 @@ func (r *run) sweep(context.Context) error {
 		r.Logger.Warn("files that the backup has replaced could not be removed; the next one tries again", "error.message", err.Error())
 	}
 	return nil
-}
-
-// openStates are the states of rules whose incidents have not ended. What a rule was about to find is not among them.
-func openStates(all []alert.Transition) []alert.State {
-	open := map[string]int{}
-	for i := range all {
-		if all[i].Kind == alert.PhaseFiring {
-			open[all[i].Incident] = i
-		} else {
-			delete(open, all[i].Incident)
-		}
-	}
-	var states []alert.State
-	for i := range all {
-		if at, ok := open[all[i].Incident]; ok && at == i {
-			states = append(states, all[i].State())
-		}
-	}
-	return states
 }

@@ -44,7 +44,7 @@ func (r *restoring) transitions(ctx context.Context, of func(partition int) *sto
 		}
 		rest = rest[n:]
 	}
-	for _, s := range openStates(all) {
+	for _, s := range alert.OpenStates(all) {
 		c := of(tenant.Partition(s.Tenant, len(r.m.Partitions)))
 		c.States = append(c.States, s)
 	}

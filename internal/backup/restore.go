@@ -133,8 +133,8 @@ func (r *restoring) run(ctx context.Context) (err error) {
 // clear removes what was made. The directory was empty.
 func (r *restoring) clear() error {
 	var errs []error
-	for _, path := range []string{r.EventsPath, r.EventsPath + ".wal", r.CatalogPath, r.CatalogPath + "-wal", r.CatalogPath + "-shm", r.LogDir,
-		filepath.Join(r.DataDir, lockName), filepath.Join(r.DataDir, Marker)} {
+	for _, path := range append(sqlite.Files(r.CatalogPath), r.EventsPath, r.EventsPath+".wal", r.LogDir,
+		filepath.Join(r.DataDir, lockName), filepath.Join(r.DataDir, Marker)) {
 		errs = append(errs, os.RemoveAll(path))
 	}
 	return errors.Join(errs...)

@@ -114,7 +114,8 @@ type partition struct {
 	mark *mark
 }
 
-// Open starts the embedded log, making what is missing and mending what is damaged.
+// Open starts the embedded log, making what is missing and mending what is damaged. On a full disk it opens all the same, and takes messages as soon as
+// there is room.
 func Open(ctx context.Context, cfg Config) (*Bus, error) {
 	if cfg.Partitions <= 0 || cfg.Partitions > maxPartitions {
 		return nil, fmt.Errorf("bus: Partitions must be between 1 and %d", maxPartitions)
@@ -135,13 +136,23 @@ func Open(ctx context.Context, cfg Config) (*Bus, error) {
 	for p := range b.ledger.partitions() {
 		b.parts = append(b.parts, &partition{index: p, turn: make(chan struct{}, 1)})
 	}
-	if err := b.bring(ctx, fault{}); err != nil {
+	err := b.bring(ctx, fault{})
+	if err != nil && !isFull(err) && !isFull(b.probe()) {
 		b.Close()
 		return nil, err
 	}
+	if err != nil {
+		b.down = fmt.Errorf("%w: %w", ErrUnavailable, err)
+		cfg.Log.Error("the log cannot be started on a full disk; it is started as soon as there is room", "error.message", err.Error())
+	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	b.stop = stop
-	b.running.Go(func() { b.watch(background) })
+	b.running.Go(func() {
+		if err != nil {
+			b.revive(background, fault{})
+		}
+		b.watch(background)
+	})
 	b.running.Go(func() { b.scrub(background) })
 	return b, nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -108,8 +109,16 @@ func (b *Bus) heal(ctx context.Context, f fault) {
 	b.down = fmt.Errorf("%w: %s", ErrUnavailable, f.reason)
 	b.mu.Unlock()
 	b.cfg.Log.Error("the log has failed; it is started again as soon as the disk is well", "error.message", f.reason)
-	began := time.Now()
 	b.end(f.life, false)
+	b.revive(ctx, f)
+}
+
+// isFull says that an error comes from a full disk.
+func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+
+// revive begins another life as soon as the disk is well.
+func (b *Bus) revive(ctx context.Context, f fault) {
+	began := time.Now()
 	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
 		err := b.probe()
 		if err == nil {

@@ -140,6 +140,76 @@ func TestAFullDiskRefusesAndTheLogGoesOnWhenThereIsSpaceAgain(t *testing.T) {
 	}
 }
 
+func TestALogOpensOnAFullDiskAndTakesMessagesWhenThereIsSpaceAgain(t *testing.T) {
+	dir := mount(t, "tmpfs", "tmpfs", "size=24m")
+	cfg := bus.Config{Dir: filepath.Join(dir, "log"), Partitions: 2, Log: logTo(t)}
+	open := func() *bus.Bus {
+		t.Helper()
+		b, err := bus.Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	b := open()
+	var taken [][]byte
+	take := func() {
+		t.Helper()
+		until(t, "it takes messages", func() bool {
+			p := fmt.Appendf(nil, "message %d", len(taken))
+			if _, err := b.Append(t.Context(), 1, p); err != nil {
+				return false
+			}
+			taken = append(taken, p)
+			return true
+		})
+	}
+	take()
+	b.Close()
+	ballast := filepath.Join(dir, "ballast")
+	for range 2 {
+		indexes, err := filepath.Glob(filepath.Join(cfg.Dir, "jetstream", "*", "streams", "*", "msgs", "index.db"))
+		if err != nil || len(indexes) == 0 {
+			t.Fatal(indexes, err)
+		}
+		for _, path := range indexes { // as after a kill
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(ballast, make([]byte, 24<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatal(err)
+		}
+		b = open()
+		if err := b.Healthy(); !errors.Is(err, bus.ErrUnavailable) || !strings.Contains(err.Error(), "no space") {
+			t.Errorf("on a full disk it says %v", err)
+		}
+		if _, err := b.Append(t.Context(), 1, []byte("x")); !errors.Is(err, bus.ErrUnavailable) {
+			t.Errorf("on a full disk: %v", err)
+		}
+		if _, err := b.Read(t.Context(), 1, 0); !errors.Is(err, bus.ErrUnavailable) {
+			t.Errorf("read on a full disk: %v", err)
+		}
+		b.Close()
+		b = open()
+		if err := os.Remove(ballast); err != nil {
+			t.Fatal(err)
+		}
+		take()
+		_, _, last, err := b.Tail(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		contains(t, "a reader", payloads(readUpTo(t, b, 1, 0, last)), taken)
+		b.Close()
+	}
+	b = open()
+	t.Cleanup(b.Close)
+	if l, r := b.Losses(), b.Repairs(); len(l)+len(r) > 0 {
+		t.Errorf("losses %+v, repairs %+v", l, r)
+	}
+}
+
 func payloads(messages []bus.Message) (out [][]byte) {
 	for _, m := range messages {
 		out = append(out, m.Payload)

@@ -72,12 +72,12 @@ func settleMeta(dir, stream, incarnation string, known []byte) (mended string, e
 		}
 		mended = fmt.Sprintf("the description of the stream could not be read (%v); it was written anew", err)
 		raw = known
-	case errors.Is(err, os.ErrNotExist):
-		return "", nil
 	default:
-		// JetStream makes the description anew with the stream; what is in the blocks stays.
-		return fmt.Sprintf("the description of the stream could not be read (%v); it is made anew", err), errors.Join(
-			removeIfThere(filepath.Join(dir, metaFile)), removeIfThere(filepath.Join(dir, metaSum)))
+		// JetStream makes the description anew with the stream, unless half of one is there; what is in the blocks stays.
+		if !errors.Is(err, os.ErrNotExist) { // else the first start was cut short
+			mended = fmt.Sprintf("the description of the stream could not be read (%v); it is made anew", err)
+		}
+		return mended, errors.Join(removeIfThere(filepath.Join(dir, metaFile)), removeIfThere(filepath.Join(dir, metaSum)))
 	}
 	if info.Metadata[metaIncarnation] != incarnation {
 		if info.Metadata == nil {

@@ -32,17 +32,17 @@ func (b *Bus) Resume(ctx context.Context, p int, incarnation string, seq uint64)
 		return Position{}, err
 	}
 	id := b.ledger.part(p)
-	at, expired, err := resume(id, incarnation, seq, Position{Incarnation: present, First: first, Last: last})
+	at, missed, err := resume(id, incarnation, seq, Position{Incarnation: present, First: first, Last: last})
 	if err != nil {
 		return Position{}, fmt.Errorf("partition %d: %w", p, err)
 	}
-	if expired != nil {
-		expired.Partition, expired.At = p, time.Now()
-		if err := b.ledger.note([]Loss{*expired}, nil); err != nil {
+	if missed != nil {
+		missed.Partition, missed.At = p, time.Now()
+		if err := b.ledger.note([]Loss{*missed}, nil); err != nil {
 			return Position{}, err
 		}
-		b.cfg.Log.Error("messages of the log became too old before the store had read them", "pulsestream.partition", p,
-			"pulsestream.from", expired.FromSeq, "pulsestream.to", expired.ToSeq)
+		b.cfg.Log.Error("the store goes on without messages that the log does not have", "pulsestream.partition", p,
+			"pulsestream.from", missed.FromSeq, "pulsestream.to", missed.ToSeq, "event.reason", missed.Reason)
 	}
 	return at, nil
 }
@@ -52,8 +52,11 @@ func (b *Bus) Resume(ctx context.Context, p int, incarnation string, seq uint64)
 func resume(id partitionIdentity, incarnation string, seq uint64, at Position) (Position, *Loss, error) {
 	oldest := max(at.First, 1) - 1 // the first message that is there comes behind it
 	switch {
-	case incarnation == "":
+	case incarnation == "" && oldest > 0:
 		at.After = oldest
+		return at, &Loss{FromSeq: 1, ToSeq: oldest, Reason: "the store of events is built anew from the log, which begins behind them: they were restored from a backup, or became too old; " +
+			"a backup that has them can be restored again"}, nil
+	case incarnation == "":
 		return at, nil, nil
 	case !id.knows(incarnation, seq):
 		return at, nil, fmt.Errorf("%w (message %d of incarnation %s; this is %s): put the right log back, or set the store of events aside to have it built anew",

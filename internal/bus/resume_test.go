@@ -14,10 +14,10 @@ func TestAReaderGoesOnWhereItsNumbersStillCount(t *testing.T) {
 		seq         uint64
 		at          Position
 		after       uint64
-		expired     uint64 // the last one that became too old before it was read
+		missed      uint64 // the last one that the log does not have any more
 		err         error
 	}{
-		"nothing read yet":                             {"", 0, log, 4, 0, nil},
+		"nothing read yet":                             {"", 0, log, 4, 4, nil},
 		"nothing read yet of an empty log":             {"", 0, Position{Incarnation: "c"}, 0, 0, nil},
 		"in the present incarnation":                   {"c", 25, log, 25, 0, nil},
 		"at its end":                                   {"c", 30, log, 30, 0, nil},
@@ -35,7 +35,7 @@ func TestAReaderGoesOnWhereItsNumbersStillCount(t *testing.T) {
 		if !errors.Is(err, x.err) || (err == nil && got.After != x.after) {
 			t.Errorf("%s: behind %d, %v; want %d, %v", name, got.After, err, x.after, x.err)
 		}
-		if (lost != nil) != (x.expired > 0) || (lost != nil && (lost.FromSeq != x.seq+1 || lost.ToSeq != x.expired)) {
+		if (lost != nil) != (x.missed > 0) || (lost != nil && (lost.FromSeq != x.seq+1 || lost.ToSeq != x.missed)) {
 			t.Errorf("%s: lost %+v", name, lost)
 		}
 	}

@@ -135,13 +135,45 @@ func (c *Catalog) Tenant(ctx context.Context, id tenant.ID) (tenant.Tenant, erro
 
 // Tenants returns all tenants, by id.
 func (c *Catalog) Tenants(ctx context.Context) ([]tenant.Tenant, error) {
-	es, err := list[tenant.Tenant](ctx, c, "", store.KindTenant)
+	es, err := c.TenantEntries(ctx)
 	out := make([]tenant.Tenant, 0, len(es))
 	for _, e := range es {
-		e.Value.ID, e.Value.CreatedAt = e.Tenant, e.CreatedAt
 		out = append(out, e.Value)
 	}
 	return out, err
+}
+
+// TenantEntries is Tenants with revisions.
+func (c *Catalog) TenantEntries(ctx context.Context) ([]Entry[tenant.Tenant], error) {
+	es, err := list[tenant.Tenant](ctx, c, "", store.KindTenant)
+	for i := range es {
+		es[i] = tenantOf(es[i])
+	}
+	return es, err
+}
+
+// TenantEntry returns a tenant with its revision, or store.ErrNotFound.
+func (c *Catalog) TenantEntry(ctx context.Context, id tenant.ID) (Entry[tenant.Tenant], error) {
+	e, err := get[tenant.Tenant](ctx, c, id, store.KindTenant, string(id))
+	return tenantOf(e), err
+}
+
+// PutTenant makes or changes a tenant. It is at work at once, without a restart: its partition of the log follows from its id.
+func (c *Catalog) PutTenant(ctx context.Context, t tenant.Tenant, when Condition) (e Entry[tenant.Tenant], created bool, err error) {
+	_, err = c.TenantEntry(ctx, t.ID)
+	if created = isNotFound(err); err != nil && !created {
+		return e, false, err
+	}
+	if created && when == Always {
+		when = IfMissing // of two that make it at the same time, one does
+	}
+	e, err = put(ctx, c, change{tenant: t.ID, kind: store.KindTenant, slug: string(t.ID), when: when}, t)
+	return tenantOf(e), created, err
+}
+
+func tenantOf(e Entry[tenant.Tenant]) Entry[tenant.Tenant] {
+	e.Value.ID, e.Value.CreatedAt = e.Tenant, e.CreatedAt
+	return e
 }
 
 // Revision moves on with each change of anything.

@@ -240,18 +240,6 @@ func CheckAttribute(name, text string) *Problem {
 	return nil
 }
 
-// ParseTime reads an RFC 3339 time, to the nanosecond, as UTC.
-func ParseTime(s string) (time.Time, bool) {
-	if len(s) > 10 && s[10] == 't' || strings.HasSuffix(s, "z") { // RFC 3339 allows lower case, package time does not
-		s = strings.ToUpper(s)
-	}
-	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
-		return time.Time{}, false
-	}
-	return t.UTC(), true
-}
-
 // CheckTime says whether an event of time t may be taken at now under a retention.
 func CheckTime(t, now time.Time, retention time.Duration) *Problem {
 	switch {

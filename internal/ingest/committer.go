@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/event"
+	"github.com/pulsestream/pulsestream/internal/limit"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
@@ -34,10 +35,11 @@ const (
 )
 
 // Committer makes one log message, and so one fsync, of the events of all requests that arrive while the message before
-// is being written. It needs no timer: under light load a request goes out alone at once, under heavy load groups grow.
+// is being written. It needs no timer: under light load a request goes out alone at once, under heavy load groups grow. Where more waits
+// than fits into a message, tenants take turns: a request waits for at most one of every other tenant's.
 type Committer struct {
 	log   Log
-	limit int // bytes in a log message
+	most  int // bytes in a log message
 	now   func() time.Time
 	parts []*group
 	done  sync.WaitGroup
@@ -47,7 +49,7 @@ type Committer struct {
 type group struct {
 	mu      sync.Mutex
 	wake    chan struct{} // holds a token when waiting is not empty or the committer stops
-	waiting []*request
+	waiting limit.Queue[*request]
 	bytes   int
 	stopped bool
 }
@@ -57,9 +59,9 @@ type request struct {
 	result  chan error
 }
 
-// NewCommitter starts a committer that writes messages of at most limit bytes.
-func NewCommitter(log Log, limit int, now func() time.Time) *Committer {
-	c := &Committer{log: log, limit: limit, now: now}
+// NewCommitter starts a committer that writes messages of at most so many bytes.
+func NewCommitter(log Log, most int, now func() time.Time) *Committer {
+	c := &Committer{log: log, most: most, now: now}
 	for p := range log.Partitions() {
 		g := &group{wake: make(chan struct{}, 1)}
 		c.parts = append(c.parts, g)
@@ -68,9 +70,9 @@ func NewCommitter(log Log, limit int, now func() time.Time) *Committer {
 	return c
 }
 
-// Commit writes events of a tenant to the log, setting their Received, and returns once they are on disk. On an error some may
-// have been written: the sender has to send all again, and those with an id are counted once all the same.
-func (c *Committer) Commit(ctx context.Context, t tenant.ID, events []event.Event) error {
+// Commit writes events of a tenant to the log, setting their Received, and returns once they are on disk, with how many bytes they
+// are. On an error some may have been written: the sender has to send all again, and those with an id are counted once all the same.
+func (c *Committer) Commit(ctx context.Context, t tenant.ID, events []event.Event) (written int64, err error) {
 	received := c.now().UTC()
 	g := c.parts[tenant.Partition(t, len(c.parts))]
 	var requests []*request
@@ -85,28 +87,31 @@ func (c *Committer) Commit(ctx context.Context, t tenant.ID, events []event.Even
 	for i := range events {
 		events[i].Received = received
 		one = event.AppendEvent(one[:0], t, &events[i])
-		if len(buf)+len(one) > c.limit-1 {
+		if len(buf)+len(one) > c.most-1 {
 			flush()
 		}
 		buf = append(buf, one...)
 	}
 	flush()
-	if err := g.add(requests); err != nil {
-		return err
+	if err := g.add(t, requests); err != nil {
+		return 0, err
 	}
 	var failed error
 	for _, r := range requests {
 		select {
 		case err := <-r.result:
 			failed = errors.Join(failed, err)
+			if err == nil {
+				written += int64(len(r.encoded))
+			}
 		case <-ctx.Done():
-			return fmt.Errorf("not known whether the events were taken: %w", ctx.Err())
+			return written, fmt.Errorf("not known whether the events were taken: %w", ctx.Err())
 		}
 	}
-	return failed
+	return written, failed
 }
 
-func (g *group) add(requests []*request) error {
+func (g *group) add(t tenant.ID, requests []*request) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.stopped {
@@ -116,7 +121,7 @@ func (g *group) add(requests []*request) error {
 		return ErrOverloaded
 	}
 	for _, r := range requests {
-		g.waiting = append(g.waiting, r)
+		g.waiting.Push(t, r)
 		g.bytes += len(r.encoded)
 	}
 	g.signal()
@@ -130,21 +135,22 @@ func (g *group) signal() {
 	}
 }
 
-// take removes as many waiting requests as fit into limit bytes, at least one, if there is any.
-func (g *group) take(limit int) (requests []*request, stopped bool) {
+// take removes as many waiting requests as fit into most bytes, at least one, if there is any.
+func (g *group) take(most int) (requests []*request, stopped bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	n, size := 0, 1
-	for n < len(g.waiting) && (n == 0 || size+len(g.waiting[n].encoded) <= limit) {
-		size += len(g.waiting[n].encoded)
-		n++
+	size := 1
+	for {
+		next, ok := g.waiting.Peek()
+		if !ok || len(requests) > 0 && size+len(next.encoded) > most {
+			break
+		}
+		g.waiting.Pop()
+		requests = append(requests, next)
+		size += len(next.encoded)
 	}
-	requests = append(requests, g.waiting[:n]...)
-	rest := copy(g.waiting, g.waiting[n:])
-	clear(g.waiting[rest:])
-	g.waiting = g.waiting[:rest]
 	g.bytes -= size - 1
-	if rest > 0 || g.stopped {
+	if g.waiting.Len() > 0 || g.stopped {
 		g.signal()
 	}
 	return requests, g.stopped
@@ -153,7 +159,7 @@ func (g *group) take(limit int) (requests []*request, stopped bool) {
 func (c *Committer) run(p int, g *group) {
 	var payload []byte
 	for range g.wake {
-		requests, stopped := g.take(c.limit)
+		requests, stopped := g.take(c.most)
 		if len(requests) == 0 {
 			if stopped {
 				return
@@ -171,6 +177,16 @@ func (c *Committer) run(p int, g *group) {
 			r.result <- err
 		}
 	}
+}
+
+// Waiting is how many requests wait to be written.
+func (c *Committer) Waiting() (n int) {
+	for _, g := range c.parts {
+		g.mu.Lock()
+		n += g.waiting.Len()
+		g.mu.Unlock()
+	}
+	return n
 }
 
 // Stop refuses what comes from now on, writes what waits, and returns when that is done.

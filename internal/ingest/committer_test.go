@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -58,6 +59,8 @@ func newCommitter(limit int) (*memoryLog, *ingest.Committer) {
 	return l, ingest.NewCommitter(l, limit, time.Now)
 }
 
+func errorOf(_ int64, err error) error { return err }
+
 func some(from, n, size int) []event.Event {
 	out := make([]event.Event, n)
 	for i := range out {
@@ -69,7 +72,7 @@ func some(from, n, size int) []event.Event {
 func TestRequestsThatArriveDuringAnAppendShareTheNextMessage(t *testing.T) {
 	l, c := newCommitter(1 << 20)
 	results := make(chan error, 100)
-	commit := func(from int) { results <- c.Commit(t.Context(), "t", some(from, 2, 10)) }
+	commit := func(from int) { results <- errorOf(c.Commit(t.Context(), "t", some(from, 2, 10))) }
 	go commit(0)
 	l.gate <- nil // the first is on its way alone
 	if err := <-results; err != nil {
@@ -99,7 +102,7 @@ func TestRequestsThatArriveDuringAnAppendShareTheNextMessage(t *testing.T) {
 func TestALargeRequestIsSplitAndAnsweredWhenAllOfItIsThere(t *testing.T) {
 	l, c := newCommitter(10_000)
 	done := make(chan error, 1)
-	go func() { done <- c.Commit(t.Context(), "t", some(0, 30, 1000)) }()
+	go func() { done <- errorOf(c.Commit(t.Context(), "t", some(0, 30, 1000))) }()
 	for range 3 {
 		l.gate <- nil
 		select {
@@ -122,12 +125,12 @@ func TestAFailedAppendFailsItsRequestsOnly(t *testing.T) {
 	l, c := newCommitter(1 << 20)
 	broken := errors.New("disk")
 	done := make(chan error, 1)
-	go func() { done <- c.Commit(t.Context(), "t", some(0, 1, 1)) }()
+	go func() { done <- errorOf(c.Commit(t.Context(), "t", some(0, 1, 1))) }()
 	l.gate <- broken
 	if err := <-done; !errors.Is(err, broken) {
 		t.Fatal(err)
 	}
-	go func() { done <- c.Commit(t.Context(), "t", some(1, 1, 1)) }()
+	go func() { done <- errorOf(c.Commit(t.Context(), "t", some(1, 1, 1))) }()
 	l.gate <- nil
 	if err := <-done; err != nil {
 		t.Fatal(err)
@@ -140,13 +143,13 @@ func TestAFailedAppendFailsItsRequestsOnly(t *testing.T) {
 func TestAStoppedCommitterWritesWhatWaitsAndRefusesWhatComes(t *testing.T) {
 	l, c := newCommitter(1 << 20)
 	done := make(chan error, 1)
-	go func() { done <- c.Commit(t.Context(), "t", some(0, 1, 1)) }()
+	go func() { done <- errorOf(c.Commit(t.Context(), "t", some(0, 1, 1))) }()
 	l.gate <- nil
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
 	c.Stop()
-	if err := c.Commit(t.Context(), "t", some(1, 1, 1)); !errors.Is(err, ingest.ErrStopped) {
+	if _, err := c.Commit(t.Context(), "t", some(1, 1, 1)); !errors.Is(err, ingest.ErrStopped) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -161,7 +164,7 @@ func TestAnOverloadedLogRefusesBeforeMemoryRunsOut(t *testing.T) {
 	var once sync.Once
 	for range 200 {
 		group.Go(func() {
-			if err := c.Commit(ctx, tenant.Default, some(0, 100, 10_000)); errors.Is(err, ingest.ErrOverloaded) {
+			if _, err := c.Commit(ctx, tenant.Default, some(0, 100, 10_000)); errors.Is(err, ingest.ErrOverloaded) {
 				once.Do(func() { close(overloaded) })
 			}
 		})
@@ -171,4 +174,39 @@ func TestAnOverloadedLogRefusesBeforeMemoryRunsOut(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("200 MB wait for a log that takes nothing, and nobody was refused")
 	}
+}
+
+func TestARequestWaitsForOneOfEachOtherTenantNotForAllThatTheyHave(t *testing.T) {
+	l, c := newCommitter(2_000) // a message takes one request
+	defer func() { close(l.gate); c.Stop() }()
+	done := make(chan string, 100)
+	commit := func(id tenant.ID, from int) {
+		if err := errorOf(c.Commit(t.Context(), id, some(from, 1, 1_000))); err != nil {
+			t.Error(err)
+		}
+		done <- string(id)
+	}
+	entered := make(chan struct{})
+	go func() { close(entered); commit("flood", 0) }()
+	<-entered
+	for i := range 20 {
+		go commit("flood", i+1)
+	}
+	for c.Waiting() < 20 { // one is being written
+		runtime.Gosched()
+	}
+	go commit("calm", 1000)
+	for c.Waiting() < 21 {
+		runtime.Gosched()
+	}
+	for i := range 5 {
+		l.gate <- nil
+		if id := <-done; id == "calm" {
+			if i > 2 {
+				t.Errorf("it was written as number %d", i+1)
+			}
+			return
+		}
+	}
+	t.Error("five messages of the other tenant went first")
 }

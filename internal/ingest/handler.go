@@ -1,11 +1,9 @@
 package ingest
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -27,6 +25,7 @@ type Sender struct {
 	Tenant    tenant.ID
 	Name      string
 	Retention time.Duration
+	Rate      float64 // events a second that the tenant may send; 0 is no limit
 }
 
 // Authenticate finds the sender of a request; its error is a web.Problem.
@@ -41,8 +40,11 @@ type Receipt struct {
 // Door takes events, from HTTP bodies and from verified webhooks alike.
 type Door struct {
 	committer *Committer
-	rate      *limit.Rate
+	rate      limit.Rate
+	room      *limit.Room
+	turns     *limit.Turns
 	ready     func() error
+	refused   func(t tenant.ID, reason string)
 	now       func() time.Time
 	log       *slog.Logger
 }
@@ -50,16 +52,21 @@ type Door struct {
 // DoorConfig is what a Door needs.
 type DoorConfig struct {
 	Committer *Committer
-	Rate      *limit.Rate
+	// Room is what requests and what waits to be processed share.
+	Room *limit.Room
+	// Readers is how many large bodies are parsed at a time: as many as there are processors.
+	Readers int
 	// Ready says why nothing can be taken now, or nil: back-pressure.
 	Ready func() error
-	Now   func() time.Time
-	Log   *slog.Logger
+	// Refused is told of each request that was sent away, and why, in a word.
+	Refused func(t tenant.ID, reason string)
+	Now     func() time.Time
+	Log     *slog.Logger
 }
 
 // NewDoor makes a Door.
 func NewDoor(cfg DoorConfig) *Door {
-	return &Door{committer: cfg.Committer, rate: cfg.Rate, ready: cfg.Ready, now: cfg.Now, log: cfg.Log}
+	return &Door{committer: cfg.Committer, room: cfg.Room, turns: limit.NewTurns(cfg.Readers), ready: cfg.Ready, refused: cfg.Refused, now: cfg.Now, log: cfg.Log}
 }
 
 // Events is the handler of POST /v1/events.
@@ -84,28 +91,27 @@ func (d *Door) events(w http.ResponseWriter, r *http.Request, authenticate Authe
 	if err != nil {
 		return nil, err
 	}
-	if err := d.Admit(w.Header(), sender.Tenant, 0); err != nil {
+	v, err := d.Admit(w.Header(), sender, r.ContentLength)
+	if err != nil {
 		return nil, err
 	}
-	batch, err := d.read(w, r, sender)
+	defer v.End()
+	batch, err := d.read(w, r, v)
 	if err != nil {
 		return nil, err
 	}
 	if len(batch.Events) == 0 && len(batch.Rejected) > 0 {
 		return nil, nothingTaken(batch.Rejected)
 	}
-	if err := d.Admit(w.Header(), sender.Tenant, len(batch.Events)); err != nil {
-		return nil, err
-	}
-	if err := d.Take(r.Context(), sender.Tenant, batch.Events); err != nil {
+	if err := v.Take(r.Context(), batch.Events); err != nil {
 		return nil, err
 	}
 	return &Receipt{Accepted: len(batch.Events), Rejected: batch.Rejected}, nil
 }
 
 // read decodes a request's body into a batch.
-func (d *Door) read(w http.ResponseWriter, r *http.Request, sender Sender) (*Batch, error) {
-	batch := NewBatch(sender.Name, d.now().UTC(), sender.Retention)
+func (d *Door) read(w http.ResponseWriter, r *http.Request, v *Visit) (*Batch, error) {
+	batch := NewBatch(v.sender.Name, d.now().UTC(), v.sender.Retention)
 	binary := cloudevents.IsBinary(r.Header)
 	var media string
 	if !binary {
@@ -118,15 +124,14 @@ func (d *Door) read(w http.ResponseWriter, r *http.Request, sender Sender) (*Bat
 	if !ok && !binary {
 		return nil, web.UnsupportedMedia(Accepted)
 	}
-	body, err := web.ReadBody(w, r, event.MaxBodyBytes)
+	body, err := v.ReadBody(w, r, event.MaxBodyBytes)
 	if err != nil {
 		return nil, err
 	}
 	if binary {
-		err = cloudevents.Parse(r.Header, body, batch)
-	} else {
-		err = parse(body, batch)
+		parse = func(body []byte, sink event.Sink) error { return cloudevents.Parse(r.Header, body, sink) }
 	}
+	err = v.work(r.Context(), len(body), func() error { return parse(body, batch) })
 	var syntax *event.SyntaxError
 	switch {
 	case errors.As(err, &syntax):
@@ -168,62 +173,4 @@ func nothingTaken(rejected []Rejected) *web.Problem {
 		p.Errors = append(p.Errors, web.FieldError{Location: "body[" + strconv.Itoa(r.Index) + "]", Message: r.Code + ": " + r.Detail})
 	}
 	return p
-}
-
-// Admit says whether n more events of a tenant may come in, as a Problem when not, and sets the RateLimit headers
-// of the answer.
-func (d *Door) Admit(h http.Header, t tenant.ID, n int) error {
-	decision := d.rate.Take(t, n, d.now())
-	if decision.Limit > 0 {
-		h.Set("RateLimit-Policy", fmt.Sprintf(`"events";q=%d;w=1`, int(math.Max(1, decision.Limit))))
-		h.Set("RateLimit", fmt.Sprintf(`"events";r=%d;t=%d`, decision.Remaining, int(math.Ceil(decision.Reset.Seconds()))))
-	}
-	if !decision.Allowed {
-		p := web.NewProblem(http.StatusTooManyRequests, fmt.Sprintf("This tenant may send %g events a second on average.", decision.Limit))
-		p.RetryAfter = max(decision.Retry, time.Second)
-		return p
-	}
-	if err := d.ready(); err != nil {
-		return unavailable(err)
-	}
-	return nil
-}
-
-func unavailable(err error) *web.Problem {
-	p := web.NewProblem(http.StatusServiceUnavailable, "Events can't be taken now: "+err.Error()+". Send them again.")
-	p.RetryAfter = 2 * time.Second
-	return p
-}
-
-// Take writes events to the log and returns once they are on disk. Its error is a Problem.
-func (d *Door) Take(ctx context.Context, t tenant.ID, events []event.Event) error {
-	if len(events) == 0 {
-		return nil
-	}
-	err := d.committer.Commit(ctx, t, events)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, ErrOverloaded), errors.Is(err, ErrStopped):
-		return unavailable(err)
-	case ctx.Err() != nil: // the client went away; nobody reads this
-		return unavailable(ctx.Err())
-	}
-	d.log.Error("events could not be written to the log: look for a full or failing disk", "tenant.id", string(t), "error.message", err.Error())
-	return unavailable(errors.New("the log could not write them"))
-}
-
-// TakeVerified is Take for the events of a verified webhook: they belong to a source, and a time outside the
-// tenant's retention is refused like any other. Its error is a Problem.
-func (d *Door) TakeVerified(ctx context.Context, t tenant.ID, source string, events []event.Event, retention time.Duration) error {
-	now := d.now().UTC()
-	for i := range events {
-		events[i].Source = source
-		if p := event.CheckTime(events[i].Time, now, retention); p != nil {
-			problem := web.NewProblem(http.StatusUnprocessableEntity, p.Detail)
-			problem.Code = p.Code
-			return problem
-		}
-	}
-	return d.Take(ctx, t, events)
 }

@@ -35,6 +35,8 @@ type Pressure struct {
 	known   bool
 	reason  error
 	lowDisk bool
+	allowed uint64
+	added   uint64
 }
 
 // Update takes the load of the moment.
@@ -44,6 +46,7 @@ func (p *Pressure) Update(l Load) {
 	if !p.known || l.Backlog < p.floor {
 		p.floor, p.known = l.Backlog, true
 	}
+	p.allowed, p.added = max(uint64(l.Rate*maxDrain.Seconds()), minBacklog), l.Backlog-p.floor
 	p.reason = p.decide(l)
 }
 
@@ -55,11 +58,25 @@ func (p *Pressure) decide(l Load) error {
 	if p.lowDisk = l.Size > 0 && l.Free < reserve; p.lowDisk {
 		return fmt.Errorf("the disk is nearly full, %d MiB are free: make room, and it goes on by itself", l.Free>>20)
 	}
-	allowed := max(uint64(l.Rate*maxDrain.Seconds()), minBacklog)
-	if added := l.Backlog - p.floor; added > allowed {
-		return fmt.Errorf("%d MiB wait to be processed", added>>20)
+	if p.added > 2*p.allowed {
+		return fmt.Errorf("%d MiB wait to be processed", p.added>>20)
 	}
 	return nil
+}
+
+// Restart says that the backlog is another one now, none of which ingest has added.
+func (p *Pressure) Restart() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.known = false
+}
+
+// Room is how many bytes of the log ingest may have added to the backlog, and how many it has. It is shared by tenants; beyond twice
+// as many, Err refuses everybody.
+func (p *Pressure) Room() (allowed, added uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.allowed, p.added
 }
 
 // Err says why events can't be taken now, or nil.

@@ -35,11 +35,14 @@ func (s *session) loop(ctx context.Context) error {
 			s.message(m)
 		case c := <-s.inflight:
 			s.inflight = nil
-			if err := s.landed(c); err != nil {
+			if err := s.landed(ctx, c); err != nil {
 				return err
 			}
 		case <-tick.C:
 			s.evaluate(false)
+			if s.idle() {
+				s.goesOn()
+			}
 		case <-s.refresh:
 			if err := s.readopt(ctx); err != nil {
 				return err
@@ -47,6 +50,11 @@ func (s *session) loop(ctx context.Context) error {
 		case <-due.C:
 		}
 	}
+}
+
+// idle says that all there is has been processed and committed.
+func (s *session) idle() bool {
+	return s.inflight == nil && s.pending == 0 && s.batch.empty(s.offset, s.seq)
 }
 
 // messages is the source of work, or nothing while the batch is full and waits for the commit before it.
@@ -102,7 +110,7 @@ func (s *session) event(ev *event.Stored) (fresh bool) {
 		return false
 	}
 	held := quarantineKey(ev.Tenant, key)
-	if reason, poison := s.poison[ev.Seq]; poison {
+	if reason, poison := s.poison[ev.Position]; poison {
 		s.quarantine(ev, key, "commit", reason)
 		return true
 	}
@@ -133,6 +141,10 @@ func (s *session) evaluate(touched bool) {
 	states, transitions := s.rules.Evaluate(s.cfg.Now(), touched)
 	b := s.batch
 	b.commit.States = append(b.commit.States, states...)
+	if len(b.commit.States) > max(maxStates, 2*b.states) { // the commit before this one has been waiting for long
+		b.commit.States = alert.Latest(b.commit.States)
+		b.states = len(b.commit.States)
+	}
 	b.commit.Transitions = append(b.commit.Transitions, transitions...)
 	if len(transitions) > 0 {
 		b.urgent = true
@@ -181,50 +193,48 @@ func (s *session) commit(ctx context.Context) {
 	s.lastCommit = s.cfg.Now()
 	result := make(chan committed, 1)
 	s.inflight = result
-	from := b.commit.From.Seq
 	go func() {
-		// A commit that has begun is waited for, whatever ends the session: a clean stop leaves nothing open.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		defer cancel()
 		started := s.cfg.Now()
-		offset, err := s.store(ctx, &b.commit)
+		offset, err := s.persist(ctx, &b.commit)
 		if err == nil {
 			s.cfg.Observer.Committed(s.partition, offset.Seq, s.cfg.Now().Sub(started))
 		}
-		result <- committed{from: from, to: b.commit.To.Seq, offset: offset, err: err, transitions: b.commit.Transitions}
+		result <- committed{from: b.commit.From.Seq, to: b.commit.To.Seq, commit: &b.commit, offset: offset, err: err}
 	}()
 }
 
 // landed takes note of a commit's end.
-func (s *session) landed(c committed) error {
+func (s *session) landed(ctx context.Context, c committed) error {
 	if c.err != nil {
-		s.suspect(c)
+		s.suspect(ctx, c)
 		return fmt.Errorf("commit: %w", c.err)
 	}
-	s.cfg.Live.Committed(s.partition, c.offset.Seq, c.transitions)
+	s.passed(c.offset.Seq)
+	s.goesOn()
+	s.cfg.Live.Committed(s.partition, c.offset.Seq, c.commit.Transitions)
 	return nil
 }
 
 // settle waits for a commit under way and says how it went.
-func (s *session) settle() error {
+func (s *session) settle(ctx context.Context) error {
 	if s.inflight == nil {
 		return nil
 	}
 	c := <-s.inflight
 	s.inflight = nil
-	return s.landed(c)
+	return s.landed(ctx, c)
 }
 
 // flush commits all that was processed, and waits.
 func (s *session) flush(ctx context.Context) error {
-	if err := s.settle(); err != nil {
+	if err := s.settle(ctx); err != nil {
 		return err
 	}
 	if s.batch.empty(s.offset, s.seq) {
 		return nil
 	}
 	s.commit(ctx)
-	return s.settle()
+	return s.settle(ctx)
 }
 
 func (s *session) readopt(ctx context.Context) error {

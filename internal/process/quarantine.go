@@ -3,9 +3,9 @@ package process
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/pulsestream/pulsestream/internal/bus"
 	"github.com/pulsestream/pulsestream/internal/event"
@@ -39,6 +39,7 @@ func (s *session) quarantineMessage(m bus.Message) {
 }
 
 func (s *session) put(q store.Quarantined) {
+	q.Reason = strings.ToValidUTF8(q.Reason, "\uFFFD") // it must not be what the store refuses
 	s.batch.commit.Quarantine = append(s.batch.commit.Quarantine, q)
 	s.held[q.QuarantineKey] = true
 	s.cfg.Observer.Failed(s.partition, q.Stage)
@@ -64,19 +65,3 @@ func (s *session) store(ctx context.Context, c *store.Commit) (offset store.Offs
 	}
 	return s.cfg.Store.Commit(ctx, c)
 }
-
-// suspect learns from a commit that the store has refused. First the messages of the batch are tried one by one; one that is refused
-// alone is put into quarantine with all its events. An error that is not a refusal (a full disk, say) teaches nothing: the
-// store is sick, not the data, and the same is tried until it is well.
-func (w *Worker) suspect(c committed) {
-	switch {
-	case !errors.Is(c.err, store.ErrRefused):
-	case c.to == c.from+1:
-		w.poison[c.to], w.learned = c.err.Error(), true
-	case c.to > c.from:
-		w.careful, w.learned = max(w.careful, c.to), true
-	}
-}
-
-// alone says whether the message in hand must be committed before the next one is taken.
-func (s *session) alone() bool { return s.seq > s.offset.Seq && s.seq <= s.careful }

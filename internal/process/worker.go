@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/alert"
@@ -43,22 +44,27 @@ const (
 	maxBatchEvents = 20_000
 	maxBatchBytes  = 16 << 20
 	fillChunk      = 5_000 // stored events per step of filling a new metric
+	maxStates      = 10_000
 )
+
+// stalledAfter is how many sessions may fail, one after the other, before it is said that nothing is processed.
+const stalledAfter = 4
 
 // Worker owns a partition.
 type Worker struct {
 	cfg       Config
 	partition int
 	refresh   chan struct{}
-	// What commits that the store refused have taught, kept over sessions; see suspect.
-	careful uint64            // up to this sequence each message is committed alone
-	poison  map[uint64]string // messages that the store refuses, and why
-	learned bool              // in the last session
+	// What commits that the store refused have taught, kept over sessions; see refusal.go.
+	careful uint64                    // up to this sequence each message is committed alone
+	poison  map[event.Position]string // events that the store refuses, and why
+	learned bool                      // in the last session
+	stalled atomic.Pointer[error]     // why nothing is processed
 }
 
 // NewWorker makes the owner of a partition; Run does the work.
 func NewWorker(partition int, cfg Config) *Worker {
-	return &Worker{cfg: cfg, partition: partition, refresh: make(chan struct{}, 1), poison: map[uint64]string{}}
+	return &Worker{cfg: cfg, partition: partition, refresh: make(chan struct{}, 1), poison: map[event.Position]string{}}
 }
 
 // Refresh tells the worker that definitions may have changed.
@@ -72,18 +78,21 @@ func (w *Worker) Refresh() {
 // Run works until ctx ends, beginning anew from the store after every error.
 func (w *Worker) Run(ctx context.Context) {
 	backoff := time.Duration(0)
-	for ctx.Err() == nil {
+	for failed := 1; ctx.Err() == nil; failed++ {
 		started := w.cfg.Now()
 		err := w.session(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		if w.cfg.Now().Sub(started) > time.Minute {
-			backoff = 0
+			backoff, failed = 0, 1
+		}
+		if failed >= stalledAfter {
+			w.stall(fmt.Errorf("the worker of partition %d fails: %w", w.partition, err))
 		}
 		backoff = min(max(2*backoff, 100*time.Millisecond), 10*time.Second)
 		if w.learned { // the next session does something else, so it need not wait
-			w.learned, backoff = false, 0
+			w.learned, backoff, failed = false, 0, 0
 		}
 		w.cfg.Observer.Failed(w.partition, "session")
 		w.cfg.Log.Error("the worker of a partition failed; it begins again from the last commit",
@@ -123,14 +132,15 @@ type batch struct {
 	commit  store.Commit
 	rollups *rollups
 	bytes   int
+	states  int // of commit.States when they were last reduced to the latest
 	urgent  bool
 }
 
 type committed struct {
-	from, to    uint64 // sequences
-	offset      store.Offset
-	err         error
-	transitions []alert.Transition
+	from, to uint64 // sequences
+	commit   *store.Commit
+	offset   store.Offset
+	err      error
 }
 
 func (w *Worker) session(ctx context.Context) (err error) {
@@ -157,7 +167,7 @@ func (w *Worker) session(ctx context.Context) (err error) {
 	defer s.reader.Close()
 	err = s.loop(ctx)
 	// A commit under way must not outlive the session that believes in it.
-	return errors.Join(err, s.settle())
+	return errors.Join(err, s.settle(ctx))
 }
 
 func (s *session) metrics(t tenant.ID) *metric.Set {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/metric"
 	"github.com/pulsestream/pulsestream/internal/series"
 )
@@ -121,7 +122,7 @@ func ParseTime(s string) (time.Time, error) {
 	t, ok := time.Time{}, false
 	if ms, err := strconv.ParseInt(s, 10, 64); err == nil {
 		t, ok = time.UnixMilli(ms), true
-	} else if r, err := time.Parse(time.RFC3339Nano, strings.Replace(s, " ", "+", 1)); err == nil { // a + that was not escaped arrives as a space
+	} else if r, good := event.ParseTime(strings.Replace(s, " ", "+", 1)); good { // a + that was not escaped arrives as a space
 		t, ok = r, true
 	}
 	t = t.UTC()

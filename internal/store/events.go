@@ -27,6 +27,8 @@ var (
 	ErrDamaged = errors.New("the store of events is damaged")
 	// ErrBroken: the store cannot go on after a fault of the disk, but what is on disk may be sound. Open it again.
 	ErrBroken = errors.New("the store of events must be opened again")
+	// ErrFull: the disk has no room for it. Nothing was written, what is stored can be read, and the same is taken when there is room.
+	ErrFull = errors.New("the disk under the store of events is full")
 	// ErrUnavailable: the store is being opened again or set aside; ask again in a moment.
 	ErrUnavailable = errors.New("the store of events is not available at this moment")
 	// ErrClosed: the store was closed.
@@ -57,6 +59,8 @@ type Commit struct {
 	Transitions []alert.Transition // added; one whose ID is there already is ignored
 	Quarantine  []Quarantined      // added; one whose Tenant and ID are there already is replaced
 	Released    []QuarantineKey    // removed from quarantine, because their events are among Events
+	// DryRun says that nothing is to be kept: whether the store would take it is all that is asked. The offset that Commit returns is From.
+	DryRun bool
 }
 
 // QuarantineKey names an entry of the quarantine.
@@ -112,6 +116,7 @@ type PartitionState struct {
 type EventFilter struct {
 	Types   []string  // exact, or a prefix followed by *
 	Source  string    // exact
+	ID      string    // exact; quick together with Source
 	Subject string    // exact
 	From    time.Time // event time, inclusive
 	To      time.Time // event time, exclusive
@@ -163,8 +168,15 @@ type IncidentQuery struct {
 	State string // "firing", "resolved" or "" for both
 	Rule  string
 	ID    string
-	After *time.Time // only those started before it
+	After *IncidentCursor // only those behind it
 	Limit int
+}
+
+// IncidentCursor is a place in the newest-first order of incidents: (StartedAt, ID) descending. Many begin at the same instant: all
+// groups of a rule that one evaluation finds to be bad.
+type IncidentCursor struct {
+	StartedAt time.Time
+	ID        string
 }
 
 // Identity is an event's idempotency key with the time it was received.

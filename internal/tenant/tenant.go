@@ -24,6 +24,9 @@ type Tenant struct {
 	CreatedAt time.Time `json:"created_at"`
 	// RetentionDays is how many days events are kept.
 	RetentionDays int `json:"retention_days"`
+	// RateLimit is how many events a second the tenant may send on average, 0 for as many as it likes; without one, what the
+	// installation says holds.
+	RateLimit *float64 `json:"rate_limit,omitempty"`
 }
 
 // Retention is how long events are kept.

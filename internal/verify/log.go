@@ -30,7 +30,7 @@ func (v *offline) partition(ctx context.Context, p int) error {
 	c.Looked = 1
 	offset := state.Offset
 	switch {
-	case offset == (store.Offset{}):
+	case offset.Incarnation == "" && offset.Seq == 0: // nothing was read; its revision counts incidents that were put back
 	case !v.bus.Knows(p, offset.Incarnation, offset.Seq):
 		c.violation("the store has message %d of incarnation %s, which was never one of this log", offset.Seq, offset.Incarnation)
 		return nil

@@ -48,7 +48,7 @@ type offline struct {
 
 // Offline checks the data directory of a server that is stopped: that each store can be opened and is whole, that events and offsets
 // agree with the log, that events are unique and rollups equal to raw events. What it finds is in the report; an error means that it
-// could not look. Opening the log mends what is damaged in it as the server's start would, keeping a copy.
+// could not look. The catalog is only read; opening the log mends what is damaged in it as the server's start would, keeping a copy.
 func Offline(ctx context.Context, cfg OfflineConfig) (*Report, error) {
 	began := cfg.Now()
 	unlock, err := lock(cfg.DataDir)
@@ -100,11 +100,20 @@ func (v *offline) open(ctx context.Context) (closeAll func(), ok bool) {
 		}
 	}
 	try(v.CatalogPath, func() error {
-		s, err := sqlite.Open(ctx, sqlite.Config{Path: v.CatalogPath, Log: v.Log})
+		damage, err := sqlite.Inspect(ctx, v.CatalogPath)
 		if err != nil {
 			return err
 		}
-		closers = append(closers, func() { _ = s.Close() })
+		files := v.report.check("both files of the catalog are whole", "files")
+		files.Looked = 2
+		for _, d := range damage {
+			files.violation("%v", d)
+		}
+		s, err := sqlite.Open(ctx, sqlite.Config{Path: v.CatalogPath, ReadOnly: true, Log: v.Log})
+		if err != nil {
+			return err
+		}
+		closers = append(closers, func() { _ = s.Close() }) //nolint:contextcheck // it was opened to be read only: nothing is left to do
 		things := catalog.New(s, func(tenant.ID) {}, v.Now)
 		v.catalog = catalog.NewRegistry(things, v.Log)
 		return nil

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"os"
@@ -175,6 +176,31 @@ func TestOfflineFindsWhatIsWrongInADataDirectory(t *testing.T) {
 				_ = r.WriteText(t.Output())
 			}
 		})
+	}
+}
+
+func TestOfflineNamesADamagedFileOfTheCatalogAndReadsTheOther(t *testing.T) {
+	for _, name := range []string{"catalog.sqlite", "catalog-copy.sqlite"} {
+		in := newInstallation(t)
+		in.message()
+		in.keep(nil)
+		in.stop()
+		path := filepath.Join(in.dir, name)
+		b, err := os.ReadFile(path)
+		in.must(err)
+		b[len(b)/2] ^= 0xff
+		b[100] ^= 4 // the kind of the first page
+		in.must(os.WriteFile(path, b, 0o600))
+		r := in.verify()
+		for _, check := range r.Checks {
+			named := strings.Contains(strings.Join(check.Examples, "\n"), path)
+			if about := check.Name == "both files of the catalog are whole"; (check.Violations > 0) != about || named != about {
+				t.Errorf("%s: %s: %q", name, check.Name, check.Examples)
+			}
+		}
+		if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, b) {
+			t.Errorf("%s was changed: %v", name, err)
+		}
 	}
 }
 

@@ -7,13 +7,15 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
 )
 
-// ReadBody reads a body of at most limit bytes, before and after decompression (gzip or zstd). The error is a Problem.
-func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+// ReadBody reads a body of at most limit bytes, before and after decompression (gzip or zstd). Before it takes memory it asks grow for so
+// many bytes in all. The error is a Problem; so should grow's be.
+func ReadBody(w http.ResponseWriter, r *http.Request, limit int64, grow func(int64) error) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, tooLarge(limit)
 	}
@@ -38,16 +40,19 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 		p.Extra = map[string]any{"accept_encoding": "gzip, zstd"}
 		return nil, p
 	}
-	body, err := readAll(src, limit, r.ContentLength)
+	body, err := readAll(src, limit, r.ContentLength, grow)
 	if err != nil {
 		return nil, bodyProblem(err, limit)
 	}
 	return body, nil
 }
 
-func readAll(src io.Reader, limit, hint int64) ([]byte, error) {
+func readAll(src io.Reader, limit, hint int64, grow func(int64) error) ([]byte, error) {
 	if hint < 0 || hint > limit {
 		hint = 512
+	}
+	if err := grow(hint); err != nil {
+		return nil, err
 	}
 	buf := make([]byte, 0, hint+512)
 	for {
@@ -63,7 +68,11 @@ func readAll(src io.Reader, limit, hint int64) ([]byte, error) {
 			return nil, err
 		}
 		if len(buf) == cap(buf) {
-			buf = append(buf, 0)[:len(buf)]
+			more := min(2*int64(cap(buf)), limit+512)
+			if err := grow(more); err != nil {
+				return nil, err
+			}
+			buf = slices.Grow(buf, int(more)-len(buf))
 		}
 	}
 }
@@ -75,12 +84,15 @@ func tooLarge(limit int64) *Problem {
 }
 
 func bodyProblem(err error, limit int64) *Problem {
+	if p := ProblemOf(err); p != nil {
+		return p
+	}
 	var over *http.MaxBytesError
 	if errors.As(err, &over) || errors.Is(err, errTooLarge) || errors.Is(err, zstd.ErrDecoderSizeExceeded) {
 		return tooLarge(limit)
 	}
 	if errors.Is(err, zstd.ErrWindowSizeExceeded) {
-		return NewProblem(http.StatusBadRequest, "The zstd window is larger than 8 MiB: compress with a smaller one.")
+		return NewProblem(http.StatusRequestEntityTooLarge, "The zstd window is larger than 8 MiB: compress with a smaller one.")
 	}
 	return NewProblem(http.StatusBadRequest, "The body could not be read to its end: it is cut short or not compressed as Content-Encoding says.")
 }

@@ -27,6 +27,13 @@ func main() {
 }
 
 func run(ctx context.Context) int {
+	if len(os.Args) == 2 && os.Args[1] == fault.FloodCommand {
+		if err := fault.Flood(ctx, os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "faultrun:", err)
+			return 1
+		}
+		return 0
+	}
 	binary := flag.String("binary", "bin/pulsestream", "the server to break")
 	plain := flag.String("plain", "", "the same server without the build tag faults, for scenarios that mend it")
 	dir := flag.String("dir", fault.DefaultDir(), "where data, logs and ledgers go")

@@ -2,6 +2,7 @@ package duckdb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,6 +10,9 @@ import (
 	"github.com/pulsestream/pulsestream/internal/series"
 	"github.com/pulsestream/pulsestream/internal/store"
 )
+
+// errDryRun ends a dry run, so that its transaction is rolled back.
+var errDryRun = errors.New("a dry run")
 
 // Commit implements store.Events.
 func (s *Store) Commit(ctx context.Context, c *store.Commit) (store.Offset, error) {
@@ -19,16 +23,27 @@ func (s *Store) Commit(ctx context.Context, c *store.Commit) (store.Offset, erro
 	if err := check(c); err != nil {
 		return store.Offset{}, err
 	}
+	if err := s.room(written(c)); err != nil {
+		return store.Offset{}, err
+	}
 	to := c.To
 	to.Revision = c.From.Revision + 1
-	s.expect(c.Events)
+	if !c.DryRun {
+		s.expect(c.Events)
+	}
 	err := s.write(ctx, func(w *conn, gen int64) error {
 		if err := w.moveOffset(ctx, c.Partition, c.From, to); err != nil {
 			return err
 		}
-		return w.commit(ctx, c, gen)
+		if err := w.commit(ctx, c, gen); err != nil || !c.DryRun {
+			return err
+		}
+		return errDryRun
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, errDryRun):
+		return c.From, nil
+	case err != nil:
 		return store.Offset{}, err
 	}
 	now := s.now()

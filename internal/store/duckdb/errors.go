@@ -15,7 +15,7 @@ type engineError struct{ message string }
 func (e *engineError) Error() string { return "duckdb: " + strings.TrimSpace(e.message) }
 
 // Unwrap tells what a caller can do about it: ErrDamaged for what DuckDB says of a block whose checksum is wrong, which may turn up
-// long after the file was opened, ErrBroken after a fault of the disk, ErrRefused for data that it will never take.
+// long after the file was opened, ErrBroken after a fault of the disk, ErrFull when there was no room, ErrRefused for data that it will never take.
 func (e *engineError) Unwrap() error {
 	for _, sign := range []struct {
 		text string
@@ -24,9 +24,10 @@ func (e *engineError) Unwrap() error {
 		{"Corrupt database file", store.ErrDamaged}, {"computed checksum", store.ErrDamaged},
 		// What the operating system said comes before what DuckDB made of it: a commit that failed for want of room on the disk is
 		// an "Invalid Input Error", and no fault of the events in it.
-		{"No space left on device", store.ErrBroken}, {"Disk quota exceeded", store.ErrBroken}, {"Input/output error", store.ErrBroken},
-		{"Read-only file system", store.ErrBroken}, {"Could not write file", store.ErrBroken},
-		{"database has been invalidated", store.ErrBroken}, {"IO Error", store.ErrBroken}, {"FATAL Error", store.ErrBroken},
+		{"database has been invalidated", store.ErrBroken}, {"FATAL Error", store.ErrBroken}, {"INTERNAL Error", store.ErrBroken},
+		{"No space left on device", store.ErrFull}, {"Disk quota exceeded", store.ErrFull},
+		{"Input/output error", store.ErrBroken}, {"Read-only file system", store.ErrBroken}, {"Could not write file", store.ErrBroken},
+		{"IO Error", store.ErrBroken},
 		{"Constraint Error", store.ErrRefused}, {"Conversion Error", store.ErrRefused},
 		{"Invalid Input Error", store.ErrRefused}, {"Out of Range Error", store.ErrRefused},
 	} {

@@ -35,10 +35,7 @@ func (c *conn) addTransitions(ctx context.Context, all []alert.Transition) error
 		for i, t := range rows[from:to] {
 			body := *t
 			body.Value, body.Threshold = 0, 0
-			text, err := json.Marshal(&body)
-			if err != nil && f.err == nil {
-				f.err = fmt.Errorf("transition %s: %w", t.ID, err)
-			}
+			text := f.transition(&body)
 			number++
 			f.int64(0, i, number)
 			f.string(1, i, string(t.Tenant))
@@ -52,6 +49,25 @@ func (c *conn) addTransitions(ctx context.Context, all []alert.Transition) error
 			f.string(9, i, string(text))
 		}
 	})
+}
+
+// transition encodes one. JSON has no infinity and no NaN, and none of them may stop a commit: what is beyond all numbers becomes the largest
+// there is, what is no number 0.
+func (f *filling) transition(t *alert.Transition) []byte {
+	plain := *t
+	plain.Value, plain.Worst, plain.Threshold = finite(t.Value), finite(t.Worst), finite(t.Threshold)
+	text, err := json.Marshal(&plain)
+	if err != nil && f.err == nil {
+		f.err = fmt.Errorf("transition %s: %w: %w", t.ID, store.ErrRefused, err)
+	}
+	return text
+}
+
+func finite(v float64) float64 {
+	if math.IsNaN(v) {
+		return 0
+	}
+	return math.Max(-math.MaxFloat64, math.Min(math.MaxFloat64, v))
 }
 
 func (c *conn) knownTransitions(ctx context.Context, all []alert.Transition) (map[string]bool, error) {
@@ -131,7 +147,8 @@ func (s *Store) Incidents(ctx context.Context, t tenant.ID, q store.IncidentQuer
 		return nil, fmt.Errorf("incidents: %q is not a state: use firing, resolved or none", q.State)
 	}
 	if q.After != nil {
-		sql += ` AND arg_min(started_at, number) < ` + w.param(q.After.UnixNano())
+		at := w.param(q.After.StartedAt.UnixNano())
+		sql += ` AND (arg_min(started_at, number) < ` + at + ` OR arg_min(started_at, number) = ` + at + ` AND incident < ` + w.param(q.After.ID) + `)`
 	}
 	sql += ` ORDER BY started DESC, incident DESC`
 	if q.Limit > 0 {

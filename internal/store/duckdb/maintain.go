@@ -7,33 +7,47 @@ import (
 	"log/slog"
 	"os"
 	"time"
+
+	"github.com/pulsestream/pulsestream/internal/store"
 )
 
 // maintain compacts and checkpoints until ctx ends.
 func (s *Store) maintain(ctx context.Context, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
+	full := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if merged, err := s.compactDue(ctx, s.now()); err != nil {
-			s.failed(ctx, "compaction of rollups", err)
-		} else if merged > 0 {
-			s.log.Debug("compacted rollups", slog.Int("rows_fewer", merged))
-		}
-		if err := s.checkpointIfDue(ctx, s.now()); err != nil {
-			s.failed(ctx, "checkpoint", err)
-		}
+		full = s.keepUp(ctx, full)
 	}
 }
 
-func (s *Store) failed(ctx context.Context, what string, err error) {
-	if ctx.Err() == nil {
+// keepUp compacts and checkpoints once. Full says, from one call to the next, that it could not for want of room, which is told once.
+func (s *Store) keepUp(ctx context.Context, full bool) bool {
+	what := "compaction of rollups"
+	err := s.room(compacted)
+	if err == nil {
+		var merged int
+		if merged, err = s.compactDue(ctx, s.now()); merged > 0 {
+			s.log.Debug("compacted rollups", slog.Int("rows_fewer", merged))
+		}
+	}
+	if err == nil {
+		what = "checkpoint"
+		err = s.checkpointIfDue(ctx, s.now())
+	}
+	again := errors.Is(err, store.ErrFull)
+	switch {
+	case err == nil && full:
+		s.log.Info("events store: there is room for its upkeep again")
+	case err != nil && ctx.Err() == nil && !(again && full):
 		s.log.Error("events store: upkeep failed, it is tried again", slog.String("what", what), slog.Any("error", err))
 	}
+	return again
 }
 
 // checkpointIfDue writes the write-ahead log into the file when it is big.
@@ -47,6 +61,9 @@ func (s *Store) checkpointIfDue(ctx context.Context, now time.Time) error {
 	}
 	if !checkpointDue(info.Size(), s.logSize, now.Sub(time.Unix(0, s.committed.Load()))) {
 		return nil
+	}
+	if err := s.roomForCheckpoint(ctx); err != nil {
+		return err
 	}
 	return s.checkpoint(ctx)
 }

@@ -117,7 +117,7 @@ func (c *conn) replaceStates(partition int, states []alert.State, gen int64) err
 		for i, st := range rows[from:to] {
 			labels, err := json.Marshal(st.Labels)
 			if err != nil && f.err == nil {
-				f.err = err
+				f.err = fmt.Errorf("labels of the state of rule %d: %w: %w", st.RuleID, store.ErrRefused, err)
 			}
 			f.int32(0, i, part(partition))
 			f.string(1, i, string(st.Tenant))
@@ -131,11 +131,7 @@ func (c *conn) replaceStates(partition int, states []alert.State, gen int64) err
 			if st.Opened == nil {
 				f.null(9, i)
 			} else {
-				opened, err := json.Marshal(st.Opened)
-				if err != nil && f.err == nil {
-					f.err = err
-				}
-				f.string(9, i, string(opened))
+				f.string(9, i, string(f.transition(st.Opened)))
 			}
 			f.int64(10, i, gen)
 		}

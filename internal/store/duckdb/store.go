@@ -2,6 +2,7 @@ package duckdb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -25,6 +26,8 @@ type Config struct {
 	CompactEvery  time.Duration // 0 is a second; negative: only when Compact is called
 	CheckpointLog int64         // bytes that the write-ahead log may have before it is written into the file; 0 is 64 MiB
 	Now           func() time.Time
+	// Disk says how many bytes the disk under the file has and how many of them are free; nil asks the operating system.
+	Disk func() (free, size uint64, err error)
 }
 
 // Store is the Events store in one DuckDB file.
@@ -32,6 +35,7 @@ type Store struct {
 	path string
 	log  *slog.Logger
 	now  func() time.Time
+	disk func() (free, size uint64, err error)
 	db   *instance
 
 	writing chan struct{} // holds the right to write: one writer at a time
@@ -46,7 +50,8 @@ type Store struct {
 	mu      sync.Mutex
 	idle    []*conn
 	closing bool
-	calls   sync.WaitGroup // what Close waits for
+	calls   sync.WaitGroup        // what Close waits for
+	sick    atomic.Pointer[error] // of a COMMIT that failed; see room.go
 
 	stop       context.CancelFunc // ends the loops
 	loops      sync.WaitGroup
@@ -72,8 +77,12 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, openError(cfg.Path, err)
 	}
-	s := &Store{path: cfg.Path, log: cfg.Log, now: cfg.Now, db: db, writing: make(chan struct{}, 1), logSize: cfg.CheckpointLog}
+	s := &Store{path: cfg.Path, log: cfg.Log, now: cfg.Now, disk: cfg.Disk, db: db, writing: make(chan struct{}, 1), logSize: cfg.CheckpointLog}
 	if s.writer, err = db.connect(); err == nil {
+		// A checkpoint as the instance ends would not ask whether there is room for it.
+		_, err = s.writer.exec(`PRAGMA disable_checkpoint_on_shutdown`)
+	}
+	if err == nil {
 		err = s.load(ctx)
 	}
 	if err != nil {
@@ -107,6 +116,9 @@ func (c Config) withDefaults() Config {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.Disk == nil {
+		c.Disk = func() (free, size uint64, err error) { return diskUnder(c.Path) }
+	}
 	return c
 }
 
@@ -138,7 +150,14 @@ func (s *Store) Close() error {
 	s.stop()
 	s.loops.Wait()
 	s.calls.Wait()
-	_, err := s.writer.exec(`CHECKPOINT`)
+	var err error
+	if s.sick.Load() != nil {
+		err = nil // what is on disk is sound, and what is in memory not to be written
+	} else if full := s.roomForCheckpoint(context.Background()); full != nil {
+		s.log.Warn("events store: its log is not written into its file now but after the next start", "error.message", full.Error())
+	} else {
+		_, err = s.writer.exec(`CHECKPOINT`)
+	}
 	s.release()
 	if err != nil {
 		return fmt.Errorf("the events store is closed, but its log was not written into its file: %w", err)
@@ -162,6 +181,9 @@ func (s *Store) enter() error {
 	defer s.mu.Unlock()
 	if s.closing {
 		return fmt.Errorf("events: %w", store.ErrClosed)
+	}
+	if sick := s.sick.Load(); sick != nil {
+		return *sick
 	}
 	s.calls.Add(1)
 	return nil
@@ -237,19 +259,25 @@ func (s *Store) write(ctx context.Context, writer func(c *conn, gen int64) error
 		return err
 	}
 	gen := s.settled.Load() + 1
-	err := writer(s.writer, gen)
-	if err == nil {
-		err = ctx.Err()
+	over := false
+	defer func() {
+		s.settled.Store(gen)
+		if !over { // also after a panic
+			// A COMMIT that failed may have ended the transaction, so a failing rollback tells nothing.
+			_, _ = s.writer.exec(`ROLLBACK`)
+		}
+	}()
+	if err := writer(s.writer, gen); err != nil {
+		return err
 	}
-	if err == nil {
-		_, err = s.writer.exec(`COMMIT`)
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-	s.settled.Store(gen)
-	if err == nil {
-		return nil
+	_, err := s.writer.exec(`COMMIT`)
+	if over = err == nil; !over && !errors.Is(err, store.ErrRefused) {
+		err = fmt.Errorf("%w: %w", store.ErrBroken, err)
+		s.sick.Store(&err)
 	}
-	// A COMMIT that failed may have ended the transaction, so a failing rollback tells nothing.
-	_, _ = s.writer.exec(`ROLLBACK`)
 	return err
 }
 

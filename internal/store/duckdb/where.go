@@ -60,6 +60,12 @@ func (w *where) matching(f *store.EventFilter) {
 	if f.Source != "" {
 		w.and(`source = %s`, f.Source)
 	}
+	if f.ID != "" {
+		w.and(`id = %s`, f.ID)
+		if f.Source != "" {
+			w.and(`finder = %s`, finder(f.Source, f.ID))
+		}
+	}
 	if f.Subject != "" {
 		w.and(`subject = %s`, f.Subject)
 	}

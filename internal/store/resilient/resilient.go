@@ -24,6 +24,8 @@ type Config struct {
 	Seed func(ctx context.Context, events store.Events) error
 	// Retry is the pause between attempts to open; 0 is a second.
 	Retry time.Duration
+	// Wait is how long a call waits for a store that is being opened again before it gives up with ErrUnavailable; 0 is five seconds.
+	Wait time.Duration
 }
 
 // Rebuild says that the store was replaced.
@@ -38,9 +40,10 @@ type Store struct {
 	cfg Config
 
 	mu      sync.RWMutex
-	current store.Events // nil while there is none
-	gen     int          // counts the stores
-	healing int          // the generation that is healed or being healed, plus one
+	current store.Events  // nil while there is none
+	opened  chan struct{} // closed when there is one again
+	gen     int           // counts the stores
+	healing int           // the generation that is healed or being healed, plus one
 	closed  bool
 	rebuild *Rebuild
 
@@ -56,7 +59,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if cfg.Retry <= 0 {
 		cfg.Retry = time.Second
 	}
-	s := &Store{cfg: cfg}
+	if cfg.Wait <= 0 {
+		cfg.Wait = 5 * time.Second
+	}
+	s := &Store{cfg: cfg, opened: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	below, err := cfg.Open(ctx)
 	if errors.Is(err, store.ErrDamaged) {
@@ -110,18 +116,27 @@ func (s *Store) Broken() bool {
 	return s.current == nil
 }
 
-// use runs a call on the store below. The mutex is not held meanwhile: a callback may call the store again.
-func (s *Store) use(f func(store.Events) error) error {
-	s.mu.RLock()
-	below, gen, closed := s.current, s.gen, s.closed
-	s.mu.RUnlock()
-	switch {
-	case closed:
-		return store.ErrClosed
-	case below == nil:
-		return store.ErrUnavailable
+// read runs a call that changes nothing. When the store breaks under it, it is made again on the one that is opened then, unless given says that a
+// callback has had something of it: who asks notices only that it took longer.
+func (s *Store) read(ctx context.Context, given *bool, f func(store.Events) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.Wait, store.ErrUnavailable)
+	defer cancel()
+	for {
+		err := s.use(ctx, f)
+		if !errors.Is(err, store.ErrUnavailable) || given != nil && *given || ctx.Err() != nil {
+			return err
+		}
 	}
-	err := f(below)
+}
+
+// use runs a call on the store below as soon as there is one, at most until wait ends. The mutex is not held meanwhile: a callback may call
+// the store again.
+func (s *Store) use(wait context.Context, f func(store.Events) error) error {
+	below, gen, err := s.await(wait)
+	if err != nil {
+		return err
+	}
+	err = f(below)
 	switch {
 	case errors.Is(err, store.ErrDamaged), errors.Is(err, store.ErrBroken):
 		s.heal(gen, err)
@@ -130,6 +145,28 @@ func (s *Store) use(f func(store.Events) error) error {
 		return errors.Join(store.ErrUnavailable, err)
 	}
 	return err
+}
+
+// await waits until there is a store below, or ctx ends.
+func (s *Store) await(ctx context.Context) (below store.Events, gen int, err error) {
+	for {
+		s.mu.RLock()
+		below, gen, closed, opened := s.current, s.gen, s.closed, s.opened
+		s.mu.RUnlock()
+		switch {
+		case closed:
+			return nil, 0, store.ErrClosed
+		case below != nil:
+			return below, gen, nil
+		}
+		select {
+		case <-opened:
+		case <-ctx.Done():
+			return nil, 0, context.Cause(ctx)
+		case <-s.ctx.Done():
+			return nil, 0, store.ErrClosed
+		}
+	}
 }
 
 // heal replaces or opens again the store of a generation, once, in the background.
@@ -163,6 +200,8 @@ func (s *Store) reopen(why error) {
 			s.mu.Lock()
 			s.current = below
 			s.gen++
+			close(s.opened)
+			s.opened = make(chan struct{})
 			if rebuild != nil {
 				s.rebuild = rebuild
 			}

@@ -2,14 +2,9 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"errors"
-	"fmt"
 	"net/url"
 	"os"
-	"path/filepath"
-
-	driver "modernc.org/sqlite"
 )
 
 // Backup writes the catalog as it is at one moment to a new file, checks that one, and syncs it. Reads and changes go on meanwhile.
@@ -17,14 +12,28 @@ func (s *Store) Backup(ctx context.Context, path string) error {
 	leave, err := s.enter(ctx)
 	if err == nil {
 		defer leave()
-		err = s.backup(ctx, path)
+		if err = errReading; !s.reading {
+			err = s.backup(ctx, path)
+		}
 	}
 	return s.fail(ctx, "back the catalog up to "+path, err)
 }
 
 func (s *Store) backup(ctx context.Context, path string) error {
+	if err := s.copyTo(ctx, path); err != nil {
+		return err
+	}
+	if err := CheckFile(ctx, path); err != nil {
+		s.doubt() // what was copied is damaged
+		return err
+	}
+	return nil
+}
+
+// copyTo writes what the first file has to a new file, and syncs that. The log of changes is no part of it.
+func (s *Store) copyTo(ctx context.Context, path string) error {
 	// A connection of its own: the writer must stay free, and the readers may not write anything, not even another file.
-	db, err := connect(s.path, url.Values{"_pragma": {"trusted_schema(0)"}})
+	db, err := connect(s.first.path, url.Values{"_pragma": {"trusted_schema(0)"}}, nil)
 	if err != nil {
 		return err
 	}
@@ -39,10 +48,7 @@ func (s *Store) backup(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return CheckFile(ctx, path)
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // makeNew makes an empty file, which VACUUM INTO takes, that only its owner can read.
@@ -52,23 +58,4 @@ func makeNew(path string) error {
 		return err
 	}
 	return f.Close()
-}
-
-// CheckFile reads a file that Backup has written, and that nobody writes to, and says what is wrong with it. It changes nothing.
-func CheckFile(ctx context.Context, path string) error {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return err
-	}
-	dsn := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: url.Values{"mode": {"ro"}, "immutable": {"1"}}.Encode()}
-	c, err := driver.NewConnector(dsn.String())
-	if err != nil {
-		return err
-	}
-	db := sql.OpenDB(c)
-	defer func() { _ = db.Close() }()
-	if err := check(ctx, db); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return nil
 }

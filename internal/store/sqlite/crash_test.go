@@ -31,6 +31,9 @@ func TestAKilledProcessLosesNothingThatReturned(t *testing.T) {
 	for round := range 4 {
 		returned = append(returned, killAfter(t, dir, 15+10*round)...)
 		last := returned[len(returned)-1]
+		if damage, err := sqlite.Inspect(t.Context(), path); err != nil || len(damage) > 0 {
+			t.Errorf("round %d: a kill looks like damage: %v, %v", round, damage, err)
+		}
 		s := open(t, path)
 		now := look(t, s)
 		if now.position != last && now.position != last+1 {

@@ -13,8 +13,9 @@ import (
 )
 
 var (
-	// ErrDamaged means: the file is no whole SQLite database. Nothing was changed.
-	ErrDamaged = errors.New("the catalog is damaged: keep the file for inspection and restore it, with its -wal file if there is one, from a backup")
+	// ErrDamaged means: what a file of the catalog has is not what was written. From Open it means that both are so, and nothing was changed.
+	ErrDamaged = errors.New("the catalog is damaged")
+	errReading = errors.New("the catalog was opened for reading only")
 	// ErrNewer means: the file's schema is of a newer version. Nothing was changed.
 	ErrNewer = errors.New("the catalog was written by a newer version of PulseStream: run that version, or restore a backup from before it")
 )
@@ -36,6 +37,7 @@ func (s *Store) fail(ctx context.Context, op string, err error) error {
 	}
 	switch e.Code() & 0xff { // the rest tells variants of it apart
 	case codes.SQLITE_CORRUPT, codes.SQLITE_NOTADB:
+		s.doubt()
 		return fmt.Errorf("%s: %w (%w)", op, ErrDamaged, err)
 	case codes.SQLITE_FULL:
 		return fmt.Errorf("%s: the disk is full, free some space: %w", op, err)

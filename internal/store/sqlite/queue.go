@@ -35,6 +35,11 @@ func (s *Store) Enqueue(ctx context.Context, tail string, position uint64, jobs 
 	if position > math.MaxInt64 {
 		return fmt.Errorf("%s: position %d is too large", op, position)
 	}
+	for _, j := range jobs {
+		if err := zeroFree(tail, string(j.Tenant), j.ID, j.Channel, j.Incident, string(j.Payload)); err != nil {
+			return fmt.Errorf("%s: job %q: %w", op, j.ID, err)
+		}
+	}
 	return s.write(ctx, op, func(tx *sql.Tx) error {
 		for _, j := range jobs {
 			if j.State == "" {
@@ -44,7 +49,7 @@ func (s *Store) Enqueue(ctx context.Context, tail string, position uint64, jobs 
 				j.UpdatedAt = j.CreatedAt
 			}
 			_, err := tx.ExecContext(ctx, enqueueSQL, j.Tenant, j.ID, j.Channel, j.Incident, string(j.Payload), j.State, j.Attempts,
-				nanos(j.NextAt), j.Error, nanos(j.CreatedAt), nanos(j.UpdatedAt))
+				nanos(j.NextAt), withoutZeros(j.Error), nanos(j.CreatedAt), nanos(j.UpdatedAt))
 			if err != nil {
 				return fmt.Errorf("job %q: %w", j.ID, err)
 			}
@@ -74,6 +79,7 @@ func (s *Store) Claim(ctx context.Context, now time.Time, lease time.Duration, l
 	}
 	var claimed []store.Job
 	err := s.write(ctx, "claim jobs", func(tx *sql.Tx) error {
+		claimed = nil // it is called for each of the two files
 		due, err := queryJobs(ctx, tx, dueSQL, nanos(now), limit)
 		if err != nil {
 			return err
@@ -101,7 +107,7 @@ func (s *Store) Claim(ctx context.Context, now time.Time, lease time.Duration, l
 // Finish records how an attempt went.
 func (s *Store) Finish(ctx context.Context, j store.Job) error {
 	return s.write(ctx, fmt.Sprintf("finish job %q", j.ID), func(tx *sql.Tx) error {
-		n, err := affected(tx.ExecContext(ctx, finishSQL, j.Tenant, j.ID, j.Attempts, j.State, nanos(j.NextAt), j.Error, nanos(j.UpdatedAt)))
+		n, err := affected(tx.ExecContext(ctx, finishSQL, j.Tenant, j.ID, j.Attempts, j.State, nanos(j.NextAt), withoutZeros(j.Error), nanos(j.UpdatedAt)))
 		if err != nil || n == 1 {
 			return err
 		}
@@ -128,11 +134,6 @@ func (s *Store) Jobs(ctx context.Context, t tenant.ID, incident string, limit in
 		return err
 	})
 	return jobs, err
-}
-
-// querier is a *sql.DB or a *sql.Tx.
-type querier interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
 func queryJobs(ctx context.Context, q querier, query string, args ...any) ([]store.Job, error) {

@@ -39,6 +39,9 @@ func (s *Store) Put(ctx context.Context, p store.Put) (store.Resource, error) {
 	if p.Tenant == "" || p.Kind == "" || p.Slug == "" {
 		return r, fmt.Errorf("%s: a resource needs a tenant, a kind and a slug", op)
 	}
+	if err := zeroFree(string(p.Tenant), string(p.Kind), p.Slug, p.Lookup, string(p.Body)); err != nil {
+		return r, fmt.Errorf("%s: %w", op, err)
+	}
 	err := s.write(ctx, op, func(tx *sql.Tx) (err error) {
 		r, err = put(ctx, tx, p)
 		return err

@@ -67,32 +67,46 @@ CREATE INDEX jobs_due ON jobs (next_at, created_at, tenant, id) WHERE state = 'q
 CREATE INDEX jobs_incident ON jobs (tenant, incident, created_at, id);
 CREATE INDEX jobs_tenant ON jobs (tenant, created_at, id);
 `},
+	{"commits and checksum", `
+CREATE TABLE integrity (
+	row      INTEGER PRIMARY KEY CHECK (row = 1),
+	commits  INTEGER NOT NULL,
+	checksum INTEGER NOT NULL
+) STRICT;
+
+INSERT INTO integrity (row, commits, checksum) VALUES (1, 0, 0);
+`},
 }
 
-// migrate applies the steps that the file does not have yet, each in its own transaction.
-func migrate(ctx context.Context, db *sql.DB, steps []migration, log *slog.Logger) error {
-	_, err := db.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS schema_migrations (
+// sealedSince is the version of the schema from which on a file has its checksum.
+const sealedSince = 3
+
+const versionSQL = `SELECT COALESCE(MAX(version), 0) FROM schema_migrations`
+
+// migrate applies the steps that the file does not have yet, each in its own transaction, and says whether there were any.
+func migrate(ctx context.Context, db *sql.DB, steps []migration, log *slog.Logger) (changed bool, err error) {
+	_, err = db.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS schema_migrations (
 	version    INTEGER PRIMARY KEY,
 	name       TEXT    NOT NULL,
 	applied_at INTEGER NOT NULL
 ) STRICT`)
 	if err != nil {
-		return err
+		return false, err
 	}
 	var have int
-	if err := db.QueryRowContext(ctx, `SELECT COALESCE(MAX(version), 0) FROM schema_migrations`).Scan(&have); err != nil {
-		return err
+	if err := db.QueryRowContext(ctx, versionSQL).Scan(&have); err != nil {
+		return false, err
 	}
 	if have > len(steps) {
-		return fmt.Errorf("%w (its schema is version %d, this one knows %d)", ErrNewer, have, len(steps))
+		return false, fmt.Errorf("%w (its schema is version %d, this one knows %d)", ErrNewer, have, len(steps))
 	}
 	for i := have; i < len(steps); i++ {
 		if err := apply(ctx, db, i+1, steps[i]); err != nil {
-			return fmt.Errorf("migration %d (%s): %w", i+1, steps[i].name, err)
+			return true, fmt.Errorf("migration %d (%s): %w", i+1, steps[i].name, err)
 		}
 		log.InfoContext(ctx, "catalog schema migrated", slog.Int("version", i+1), slog.String("name", steps[i].name))
 	}
-	return nil
+	return have < len(steps), nil
 }
 
 func apply(ctx context.Context, db *sql.DB, version int, m migration) error {
@@ -104,10 +118,27 @@ func apply(ctx context.Context, db *sql.DB, version int, m migration) error {
 		_, err = tx.ExecContext(ctx, `INSERT INTO schema_migrations (version, name, applied_at) VALUES ($1, $2, $3)`,
 			version, m.name, nanos(time.Now()))
 	}
+	if err == nil && version >= sealedSince {
+		err = sealAnew(ctx, tx)
+	}
 	if err != nil {
 		return errors.Join(err, tx.Rollback())
 	}
 	return tx.Commit()
+}
+
+// sealAnew computes the checksum from all rows: a change of the schema changes rows that no statement touches.
+func sealAnew(ctx context.Context, tx *sql.Tx) error {
+	var commits, checksum int64
+	if err := tx.QueryRowContext(ctx, integritySQL).Scan(&commits, &checksum); err != nil {
+		return err
+	}
+	sum, err := contentSum(ctx, tx)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, sealSQL, commits+1, seal(commits+1, sum))
+	return err
 }
 
 // nanos is how a time is kept.

@@ -1,8 +1,12 @@
-// Package sqlite is the embedded provider of the store.Catalog and store.Queue seams: one SQLite file beside the event store.
+// Package sqlite is the embedded provider of the store.Catalog and store.Queue seams: two SQLite files beside the event store, with the
+// same content.
 //
-// A change is one transaction on the one writing connection, and it is on disk (write-ahead log, synchronous=FULL) before its
-// call returns. Reads run beside it on their own connections and see whole transactions only. One process owns the file: the
-// revision counter is served from memory, so that asking whether anything has changed costs nothing.
+// A change is one transaction on one file and then on the other, each on its one writing connection, and it is on disk in both (write-ahead
+// log, synchronous=FULL) before its call returns. Each file has the number of its transactions and a checksum of its rows, moved
+// on by each transaction. When the catalog is opened, and now and then, both are read whole: the newer whole one has every change that was
+// acknowledged, and the other is made anew from it when it isn't the same. Reads run on connections to the first file and see whole
+// transactions only. One process owns the files: the revision counter is served from memory, so that asking whether anything has changed
+// costs nothing.
 package sqlite
 
 import (
@@ -10,15 +14,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"net/url"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-
-	driver "modernc.org/sqlite"
+	"time"
 
 	"github.com/pulsestream/pulsestream/internal/store"
 )
@@ -28,22 +28,38 @@ const readers = 4
 
 // Config says where the catalog is.
 type Config struct {
-	// Path is the file, e.g. DIR/catalog.sqlite. Its folder must exist; the file is made, readable by its owner only.
+	// Path is the first file, e.g. DIR/catalog.sqlite; the second is DIR/catalog-copy.sqlite. Its folder must exist; the files are made,
+	// readable by their owner only.
 	Path string
-	// Log hears of migrations; nil is silence.
+	// ReadOnly changes no file. There must be a catalog, of this version or an older one.
+	ReadOnly bool
+	// CheckEvery is how often both files are read whole while the catalog is open: 0 is every hour, a negative one never.
+	CheckEvery time.Duration
+	// Log hears of migrations, and of damage; nil is silence.
 	Log *slog.Logger
+	// Now names what is set aside; nil is the machine's time.
+	Now func() time.Time
 }
 
 // Store is an open catalog. Its methods may be called from any goroutine.
 type Store struct {
 	path     string
+	reading  bool
 	log      *slog.Logger
-	writer   *sql.DB // one connection: SQLite has one writer at a time, and waiting in Go obeys the context
-	reader   *sql.DB
+	now      func() time.Time
 	revision atomic.Int64 // of the last commit
+	doubted  chan struct{}
+	stop     func()
 
-	gate   sync.RWMutex // held for reading by each call, so that Close waits for them
+	// turns is held by who changes anything, so that both files see changes in the same order. Waiting in Go obeys the context.
+	turns  chan struct{}
+	second *file
+	torn   bool // the files may differ: the next change mends them first
+
+	gate   sync.RWMutex // held for reading by each call, so that Close waits for them; taken after the turn
 	closed bool
+	first  *file
+	reader *sql.DB
 }
 
 var (
@@ -51,121 +67,47 @@ var (
 	_ store.Queue   = (*Store)(nil)
 )
 
-// Open opens the catalog, checks that it is whole (ErrDamaged when not) and brings its schema up to date (ErrNewer when a newer
-// PulseStream wrote it).
+// Open opens the catalog, looks whether it is whole, and brings its schema up to date (ErrNewer when a newer PulseStream wrote it). A
+// damaged file is set aside and made anew from the other; ErrDamaged when both are.
 func Open(ctx context.Context, c Config) (*Store, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.CheckEvery == 0 {
+		c.CheckEvery = time.Hour
 	}
 	path, err := filepath.Abs(c.Path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the catalog: %w", err)
 	}
-	if err := makeFile(path); err != nil {
-		return nil, fmt.Errorf("cannot open the catalog: %w", err)
-	}
-	s := &Store{path: path, log: c.Log}
+	s := &Store{path: path, reading: c.ReadOnly, log: c.Log, now: c.Now, doubted: make(chan struct{}, 1), turns: make(chan struct{}, 1), stop: func() {}}
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(s.fail(ctx, "cannot open the catalog "+path, err), s.disconnect())
+	}
+	if c.CheckEvery > 0 && !c.ReadOnly {
+		s.start(context.WithoutCancel(ctx), c.CheckEvery)
 	}
 	return s, nil
 }
 
-func (s *Store) open(ctx context.Context) error {
-	var err error
-	if s.writer, err = connect(s.path, url.Values{
-		"_journal_mode": {"WAL"},
-		"_txlock":       {"immediate"}, // a transaction that turns into a write midway could fail on another's
-		"_pragma":       {"fullfsync(1)", "checkpoint_fullfsync(1)", "trusted_schema(0)"},
-	}); err != nil {
-		return err
-	}
-	s.writer.SetMaxOpenConns(1)
-	if s.reader, err = connect(s.path, url.Values{"_query_only": {"1"}, "_pragma": {"trusted_schema(0)"}}); err != nil {
-		return err
-	}
-	s.reader.SetMaxOpenConns(readers)
-	s.reader.SetMaxIdleConns(readers)
-
-	if err := check(ctx, s.writer); err != nil {
-		return err
-	}
-	if err := migrate(ctx, s.writer, migrations, s.log); err != nil {
-		return err
-	}
-	return s.loadRevision(ctx)
+func (s *Store) start(ctx context.Context, every time.Duration) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.watch(ctx, every)
+	}()
+	s.stop = func() { cancel(); <-ended }
 }
 
-// connect prepares a pool; connections are made when they are needed.
-func connect(path string, extra url.Values) (*sql.DB, error) {
-	q := url.Values{
-		"mode":          {"rw"}, // makeFile has made it: a file that vanished meanwhile must not be replaced by an empty one
-		"_busy_timeout": {"10000"},
-		"_synchronous":  {"FULL"},
-		"_foreign_keys": {"1"},
-		"_defensive":    {"1"},
-		"_dqs":          {"0"},
-		"_error_rc":     {"1"},
-	}
-	for k, v := range extra {
-		q[k] = v
-	}
-	dsn := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: q.Encode()}
-	c, err := driver.NewConnector(dsn.String())
-	if err != nil {
-		return nil, err
-	}
-	return sql.OpenDB(c), nil
-}
-
-// makeFile makes an empty file that only its owner can read, unless there is one; SQLite gives the files that it makes beside
-// it the same mode. The folder is synced, since SQLite does that for its log only.
-func makeFile(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return os.Chmod(path, 0o600)
-	}
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
-
-// check reads the whole file for damage. The catalog is small: 100 000 resources take well under a second.
-func check(ctx context.Context, db *sql.DB) error {
-	rows, err := db.QueryContext(ctx, "PRAGMA quick_check(5)")
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	var found []error
-	for rows.Next() {
-		var s string
-		if err := rows.Scan(&s); err != nil {
-			return err
-		}
-		if s != "ok" {
-			found = append(found, errors.New(s))
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return err
-	}
-	if len(found) > 0 {
-		return fmt.Errorf("%w: %w", ErrDamaged, errors.Join(found...))
-	}
-	return nil
-}
-
-// Close waits for the calls under way, folds the write-ahead log into the file and releases it. Closing again does nothing.
+// Close waits for the calls under way, folds the write-ahead logs into their files and releases these. Closing again does nothing.
 func (s *Store) Close() error {
+	s.stop()
+	s.turns <- struct{}{}
+	defer func() { <-s.turns }()
 	s.gate.Lock()
 	defer s.gate.Unlock()
 	if s.closed {
@@ -177,16 +119,14 @@ func (s *Store) Close() error {
 
 // disconnect closes readers first: the last connection to go is the one that folds the log in and removes it.
 func (s *Store) disconnect() error {
-	var errs []error
-	for _, db := range []*sql.DB{s.reader, s.writer} {
-		if db != nil {
-			errs = append(errs, db.Close())
-		}
+	err := closeAll(s.reader)
+	if s.first != nil {
+		err = errors.Join(err, s.first.writer.Close())
 	}
-	return errors.Join(errs...)
+	return errors.Join(err, s.dropSecond())
 }
 
-// Queue is the queue of notifications, which is in the same file.
+// Queue is the queue of notifications, which is in the same files.
 func (s *Store) Queue() store.Queue { return s }
 
 // enter begins a call. The caller defers leave, unless there is an error.
@@ -202,6 +142,26 @@ func (s *Store) enter(ctx context.Context) (leave func(), err error) {
 	return s.gate.RUnlock, nil
 }
 
+// turn waits until nobody else changes anything. It doesn't hold the gate, which only Close and swap take for themselves: both need the turn.
+func (s *Store) turn(ctx context.Context) (leave func(), err error) {
+	select {
+	case s.turns <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	done, err := s.enter(ctx)
+	if err == nil && s.reading {
+		done()
+		err = errReading
+	}
+	if err != nil {
+		<-s.turns
+		return nil, err
+	}
+	done()
+	return func() { <-s.turns }, nil
+}
+
 // read runs f between enter and leave, and names what failed.
 func (s *Store) read(ctx context.Context, op string, f func(*sql.DB) error) error {
 	leave, err := s.enter(ctx)
@@ -212,24 +172,46 @@ func (s *Store) read(ctx context.Context, op string, f func(*sql.DB) error) erro
 	return s.fail(ctx, op, err)
 }
 
-// write runs f in a transaction, which takes effect only when f returns nil.
+// write runs f in a transaction on each file, which takes effect only when f returns nil. F must not swallow the error of a statement.
 func (s *Store) write(ctx context.Context, op string, f func(*sql.Tx) error) error {
-	leave, err := s.enter(ctx)
+	leave, err := s.turn(ctx)
+	if err == nil {
+		defer leave()
+		err = s.change(ctx, f)
+	}
+	return s.fail(ctx, op, err)
+}
+
+// change changes one file and then the other. What is only in the first has not happened yet, though it is seen: either the other
+// is made anew from the first at once, or the call fails, and then it depends on the files what becomes of the change.
+func (s *Store) change(ctx context.Context, f func(*sql.Tx) error) error {
+	if s.torn {
+		if err := s.mend(ctx); err != nil {
+			return err
+		}
+	}
+	first := s.first
+	m, tried, err := first.write(ctx, f)
 	if err != nil {
-		return s.fail(ctx, op, err)
+		if tried {
+			s.torn = true
+			err = errors.Join(err, s.loadRevision(context.WithoutCancel(ctx))) // it must not lag behind the file
+		}
+		return err
 	}
-	defer leave()
-	tx, err := s.writer.BeginTx(ctx, nil)
-	if err != nil {
-		return s.fail(ctx, op, err)
+	if m == (mark{}) {
+		return nil
 	}
-	if err := f(tx); err != nil {
-		_ = tx.Rollback()
-		return s.fail(ctx, op, err)
+	ctx = context.WithoutCancel(ctx) // there is no way back
+	other, _, err := s.second.write(ctx, f)
+	if err == nil && other == m {
+		return nil
 	}
-	if err := tx.Commit(); err != nil {
-		// Whether it took effect is for the file to say, and the counter in memory must not lag behind it.
-		return s.fail(ctx, op, errors.Join(err, s.loadRevision(context.WithoutCancel(ctx))))
+	if e := s.mend(ctx); e != nil {
+		return errors.Join(err, e, s.loadRevision(ctx))
+	}
+	if s.first != first {
+		return err // the first was damaged: what it had alone is gone
 	}
 	return nil
 }

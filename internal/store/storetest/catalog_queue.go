@@ -39,6 +39,25 @@ func (s catalogSuite) queue() map[string]func(*testing.T) {
 			}
 			wantClaim(t, q, at(), 1, "acme/j#1")
 		},
+		"an error of an attempt may say anything, but zero bytes are replaced": func(t *testing.T) {
+			q := s.fresh(t).Queue()
+			j := job("acme", "j", at())
+			j.Error = "a\x00b \u2028 '"
+			must(t, q.Enqueue(t.Context(), "tail", 1, []store.Job{j}))
+			if got := one(t, q, "acme").Error; got != "a\uFFFDb \u2028 '" {
+				t.Errorf("enqueued: %q", got)
+			}
+			claimed := wantClaim(t, q, at(), 1, "acme/j#1")[0]
+			claimed.State, claimed.Error = store.JobDead, "\x00"
+			must(t, q.Finish(t.Context(), claimed))
+			if got := one(t, q, "acme").Error; got != "\uFFFD" {
+				t.Errorf("finished: %q", got)
+			}
+			j.ID = "k\x00"
+			if err := q.Enqueue(t.Context(), "tail", 2, []store.Job{j}); !errors.Is(err, store.ErrRefused) {
+				t.Errorf("a job's id with a zero byte: %v, want %v", err, store.ErrRefused)
+			}
+		},
 		"a job whose id is there already is ignored, in the same call too": func(t *testing.T) {
 			q := s.fresh(t).Queue()
 			first := job("acme", "j", at())

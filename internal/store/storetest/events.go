@@ -48,6 +48,8 @@ func Events(t *testing.T, open func(t *testing.T, dir string) store.Events) {
 		"quarantined events are kept until they are released":                   quarantineIsKeptUntilReleased,
 		"a firing state keeps how its incident began":                           aStateKeepsItsIncident,
 		"transitions are numbered in order and added once":                      transitionsAreNumberedAndAddedOnce,
+		"a worst value that is no number stops no commit":                       worstMayBeAnything,
+		"a dry run writes nothing and says what a commit would":                 aDryRunWritesNothing,
 		"transitions come back as they were":                                    transitionsComeBack,
 		"an incident is put together from its transitions":                      incidentsArePutTogether,
 		"incidents are filtered and paged, newest first":                        incidentsAreFilteredAndPaged,

@@ -119,6 +119,20 @@ func transitionsComeBack(_ *testing.T, b *bench) {
 	}
 }
 
+func worstMayBeAnything(_ *testing.T, b *bench) {
+	for i, worst := range []float64{math.Inf(1), math.Inf(-1), math.NaN()} {
+		t := firing(i)
+		t.Worst, t.Value, t.Threshold = worst, worst, worst
+		b.commit(store.Commit{Transitions: []alert.Transition{t}, States: []alert.State{t.State()}})
+		b.same("transitions", len(b.transitions(0)), i+1)
+		for _, s := range b.partition(0).States {
+			if s.Opened == nil || math.IsInf(s.Opened.Worst, 0) || math.IsNaN(s.Opened.Worst) {
+				b.t.Errorf("how the incident began: %+v", s.Opened)
+			}
+		}
+	}
+}
+
 func incidentsArePutTogether(_ *testing.T, b *bench) {
 	incident := func(f alert.Transition) alert.Incident {
 		return alert.Incident{
@@ -152,9 +166,8 @@ func incidentsAreFilteredAndPaged(_ *testing.T, b *bench) {
 		}
 		b.commit(c)
 	}
-	at := func(n int) *time.Time {
-		t := firing(n).StartedAt
-		return &t
+	behind := func(n int, id string) *store.IncidentCursor {
+		return &store.IncidentCursor{StartedAt: firing(n).StartedAt, ID: id}
 	}
 	for _, c := range []struct {
 		q    store.IncidentQuery
@@ -166,8 +179,10 @@ func incidentsAreFilteredAndPaged(_ *testing.T, b *bench) {
 		{store.IncidentQuery{Rule: "slow"}, "[i5 i3 i1]"},
 		{store.IncidentQuery{Rule: "slow", State: "firing", Limit: 1}, "[i5]"},
 		{store.IncidentQuery{Limit: 2}, "[i5 i4]"},
-		{store.IncidentQuery{Limit: 2, After: at(4)}, "[i3 i2]"},
-		{store.IncidentQuery{After: at(0)}, "[]"},
+		{store.IncidentQuery{Limit: 2, After: behind(4, "i4")}, "[i3 i2]"},
+		{store.IncidentQuery{After: behind(0, "i0")}, "[]"},
+		{store.IncidentQuery{After: behind(3, "i3z")}, "[i3 i2 i1 i0]"}, // of those that began together, the later ids come first
+		{store.IncidentQuery{After: behind(3, "i2z")}, "[i2 i1 i0]"},
 		{store.IncidentQuery{ID: "i3"}, "[i3]"},
 		{store.IncidentQuery{ID: "i9"}, "[]"},
 	} {

@@ -134,6 +134,47 @@ func (b *bench) counts() string {
 		len(b.identities(0, time.Time{})), len(rollups), len(p.Fills), len(p.States), len(b.transitions(0)), len(incidents), p.Offset.Seq)
 }
 
+func aDryRunWritesNothing(_ *testing.T, b *bench) {
+	b.commit(store.Commit{Events: evs(2, nil)})
+	at, before := b.offsets[0], ids(b.page(acme, store.Page{}))
+	dry := func(c store.Commit) error {
+		c.From, c.To, c.DryRun = at, store.Offset{Incarnation: "one", Seq: at.Seq + 1}, true
+		for i := range c.Events {
+			c.Events[i].Seq = at.Seq + 1
+		}
+		offset, err := b.Commit(b.ctx, &c)
+		if err == nil {
+			b.same("offset", offset, at)
+		}
+		return err
+	}
+	full := store.Commit{
+		Events: []event.Stored{ev("dry", 20)}, States: []alert.State{{Tenant: acme, RuleID: 1, Phase: alert.PhaseFiring}}, Transitions: []alert.Transition{firing(1)},
+		Rollups: []series.Rollup{{Tenant: acme, Metric: 1, Step: time.Minute, Start: noon()}},
+	}
+	for range 2 {
+		b.must(dry(full))
+	}
+	bad := ev("bad \xff", 21)
+	if err := dry(store.Commit{Events: []event.Stored{ev("dry", 20), bad}}); !errors.Is(err, store.ErrRefused) {
+		b.t.Errorf("a dry run with an event that is refused: %v", err)
+	}
+	from := at
+	from.Revision++
+	if _, err := b.Commit(b.ctx, &store.Commit{From: from, To: from, DryRun: true}); !errors.Is(err, store.ErrFenced) {
+		b.t.Errorf("a dry run from another offset: %v, want ErrFenced", err)
+	}
+	for range 2 {
+		b.same("events", ids(b.page(acme, store.Page{})), before)
+		b.same("partition", b.partition(0), store.PartitionState{Offset: at})
+		b.same("transitions", len(b.transitions(0)), 0)
+		b.restart()
+	}
+	full.Events[0].Seq = at.Seq + 1
+	b.commit(full)
+	b.same("events", len(b.page(acme, store.Page{})), len(before)+1)
+}
+
 func aRefusedCommitWritesNothing(_ *testing.T, b *bench) {
 	b.commit(everything(1))
 	before := b.counts()

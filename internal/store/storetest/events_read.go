@@ -151,6 +151,10 @@ func pagesKeepToTheirFilter(_ *testing.T, b *bench) {
 		{store.EventFilter{Types: []string{"%", "order._*", "o?ders"}}, "[]"},
 		{store.EventFilter{Source: "app"}, "[e11 e9 e7 e5 e3 e1]"},
 		{store.EventFilter{Source: "app", Types: []string{"visit"}, Subject: "c0"}, "[e3]"},
+		{store.EventFilter{Source: "app", ID: "e3"}, "[e3]"},
+		{store.EventFilter{Source: "app", ID: "e4"}, "[]"},
+		{store.EventFilter{ID: "e4"}, "[e4]"},
+		{store.EventFilter{ID: "e"}, "[]"},
 		{store.EventFilter{From: noon().Add(3 * time.Second), To: noon().Add(6 * time.Second)}, "[e5 e4 e3]"},
 	} {
 		b.same(fmt.Sprintf("page of %+v", c.filter), ids(b.page(acme, store.Page{EventFilter: c.filter})), c.want)

@@ -1,0 +1,74 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// Key is an API key. Secret, the key itself, is known only from the answer that made it.
+type Key struct {
+	ID        string    `json:"id"`
+	Name      string    `json:"name"`
+	Role      string    `json:"role"`
+	Operator  bool      `json:"operator"`
+	CreatedBy string    `json:"created_by"`
+	CreatedAt time.Time `json:"created_at"`
+	Secret    string    `json:"secret"`
+}
+
+// MakeKey makes an API key of the tenant that the client's own key belongs to. Role is owner, admin, editor, viewer or ingest.
+func (c *Client) MakeKey(ctx context.Context, name, role string) (Key, error) {
+	var k Key
+	err := c.Do(ctx, http.MethodPost, "/v1/keys", nil, map[string]string{"name": name, "role": role}, &k)
+	return k, err
+}
+
+// Keys lists the tenant's keys, without their secrets.
+func (c *Client) Keys(ctx context.Context) ([]Key, error) {
+	return getList[Key](ctx, c, "/v1/keys")
+}
+
+// RevokeKey makes a key worthless.
+func (c *Client) RevokeKey(ctx context.Context, id string) error {
+	return c.Do(ctx, http.MethodDelete, "/v1/keys/"+segment(id), nil, nil, nil)
+}
+
+// Tenant is one customer of an installation.
+type Tenant struct {
+	ID            string `json:"id"`
+	Name          string `json:"name,omitempty"`
+	RetentionDays int    `json:"retention_days,omitempty"` // 0: the server's default
+	// RateLimit is how many events a second the tenant may send on average, 0 for as many as it likes; nil: what the installation says.
+	RateLimit *float64 `json:"rate_limit,omitempty"`
+	// ETag is the version that was read. PutTenant with it fails with 412 when there is a newer one by then.
+	ETag string `json:"-"`
+}
+
+// PutTenant makes or changes a tenant; the client's key must be an operator's of the installation. When it makes one, it returns the
+// tenant's first key, an owner's, else nil.
+func (c *Client) PutTenant(ctx context.Context, t Tenant) (Tenant, *Key, error) {
+	h := http.Header{}
+	if t.ETag != "" {
+		h.Set("If-Match", t.ETag)
+	}
+	var out struct {
+		Tenant
+		Key *Key `json:"key"`
+	}
+	answered, err := c.do(ctx, http.MethodPut, "/v1/admin/tenants/"+segment(t.ID), h, t, &out)
+	out.ETag = answered.Get("ETag")
+	return out.Tenant, out.Key, err
+}
+
+// Tenants lists all tenants of the installation, for its operator.
+func (c *Client) Tenants(ctx context.Context) ([]Tenant, error) {
+	return getList[Tenant](ctx, c, "/v1/admin/tenants")
+}
+
+// MakeTenantKey makes an API key of another tenant, for the operator.
+func (c *Client) MakeTenantKey(ctx context.Context, tenant, name, role string) (Key, error) {
+	var k Key
+	err := c.Do(ctx, http.MethodPost, "/v1/admin/tenants/"+segment(tenant)+"/keys", nil, map[string]string{"name": name, "role": role}, &k)
+	return k, err
+}

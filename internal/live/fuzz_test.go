@@ -1,0 +1,53 @@
+package live
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/pulsestream/pulsestream/internal/metric"
+	"github.com/pulsestream/pulsestream/internal/query"
+	"github.com/pulsestream/pulsestream/internal/tenant"
+)
+
+// FuzzSubscribe: a frame of a client is refused with a code and a sentence, or asks for something that a query may ask for.
+func FuzzSubscribe(f *testing.F) {
+	for _, s := range []string{`{"op":"subscribe","id":"a","metric":"events","step":"1s","group_by":["type"],"where":{"type":["a","b"],"source":"s"},"since":"15m","limit":5}`,
+		`{"op":"subscribe","id":"a","metric":"events","since":"-9223372036854775808ns","step":"-1m"}`, `{"metric":"events","where":{"type":null},"agg":"p50"}`, `{"metric":"events","limit":-1,"group_by":null,"since":"400d","step":"1h"}`,
+		`{"metric":"events","where":{"type":{}}}`} {
+		f.Add([]byte(s))
+	}
+	program, err := metric.Compile(metric.Events("t"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	set := metric.NewSet([]*metric.Program{program})
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	hub := New(Config{Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }, Span: 15 * time.Minute,
+		Metrics: func(context.Context, tenant.ID) (*metric.Set, error) { return set, nil }})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var req request
+		if json.Unmarshal(b, &req) != nil {
+			return
+		}
+		s := &subscription{id: req.ID}
+		since, err := (&conn{hub: hub, tenant: "t"}).prepare(t.Context(), s, req)
+		if err != nil {
+			var refused *refusedError
+			if !errors.As(err, &refused) || refused.code == "" || refused.detail == "" {
+				t.Fatalf("%s: %v", b, err)
+			}
+			return
+		}
+		if errs := s.query.Check(program.Definition()); len(errs) > 0 || s.query.Limit < 1 || s.query.Limit > 200 || max(since, s.query.Step) > query.MaxRange {
+			t.Fatalf("%s asks for %+v since %s: %+v", b, s.query, since, errs)
+		}
+		s.query.From = now.Add(-max(since, s.query.Step))
+		if n := int(max(since, s.query.Step)/s.query.Step) + 2; n > query.MaxPoints+2 {
+			t.Fatalf("%s asks for %d points", b, n)
+		}
+	})
+}
