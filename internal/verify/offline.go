@@ -113,7 +113,7 @@ func (v *offline) open(ctx context.Context) (closeAll func(), ok bool) {
 		if err != nil {
 			return err
 		}
-		closers = append(closers, func() { _ = s.Close() }) //nolint:contextcheck // it was opened to be read only: nothing is left to do
+		closers = append(closers, func() { _ = s.Close() })
 		things := catalog.New(s, func(tenant.ID) {}, v.Now)
 		v.catalog = catalog.NewRegistry(things, v.Log)
 		return nil
@@ -123,7 +123,7 @@ func (v *offline) open(ctx context.Context) (closeAll func(), ok bool) {
 		if err != nil {
 			return err
 		}
-		closers = append(closers, func() { _ = s.Close() })
+		closers = append(closers, func() { _ = s.Close() }) //nolint:contextcheck // closing is to be waited for, whatever ends the verification
 		v.events = s
 		return nil
 	})
