@@ -189,7 +189,7 @@ func killDuringFill(r *rig) error {
 		return err
 	}
 	t := r.write(load{writers: 4, batch: 1000, every: time.Millisecond})
-	pause(r.ctx, 1500*time.Millisecond)
+	pause(r.ctx, time.Duration(r.times(500, 1500))*time.Millisecond)
 	for i := range r.times(2, 4) {
 		m := client.Metric{Slug: fmt.Sprintf("late-%d", i), EventTypes: []string{"fault.*"}, Value: "data.amount * 2.0", Dimensions: map[string]string{"region": "data.region"}}
 		if _, err := r.target.wait(r.ctx).PutMetric(r.ctx, m); err != nil {

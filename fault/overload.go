@@ -354,7 +354,7 @@ func poison(r *rig) error {
 	if err := r.setUp(); err != nil {
 		return err
 	}
-	t := r.writePoisoned(lightLoad())
+	t := r.writePoisoned(load{writers: 4, batch: 40, every: 30 * time.Millisecond, pad: 200})
 	pause(r.ctx, r.between(600*time.Millisecond, 1200*time.Millisecond))
 	r.kill()
 	err := r.start()

@@ -74,7 +74,7 @@ func loudTenant(r *rig) error {
 	if err := c.prepare(); err != nil {
 		return err
 	}
-	for range r.times(3, 12) {
+	for range r.times(2, 12) {
 		for k := range kinds {
 			if err := c.window(k); err != nil {
 				return err

@@ -141,7 +141,8 @@ func (l *load) look(ctx context.Context) {
 	l.pressure.Update(in)
 	allowed, added := l.pressure.Room()
 	// A tenant's own bound comes before that of all of them.
-	l.room.Behind(l.packed.unpacked(allowed-allowed/5), l.packed.unpacked(added))
+	// A few of the largest requests at once are no overload, even before it is known how fast the workers are.
+	l.room.Behind(max(l.packed.unpacked(allowed-allowed/5), requestMemory), l.packed.unpacked(added))
 	if messages == 0 && l.events.Rebuilding() != nil && !l.events.Broken() {
 		l.said.Info("the store of events is complete again")
 		l.events.Rebuilt()
