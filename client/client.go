@@ -25,6 +25,8 @@ type Client struct {
 	base string
 	key  string
 	http *http.Client
+	// complete: an answer that may lack something is an error.
+	complete bool
 }
 
 // Option changes a Client as it is made.
@@ -42,6 +44,17 @@ func New(base, key string, options ...Option) *Client {
 		o(c)
 	}
 	return c
+}
+
+// ErrIncomplete is returned to a Complete client.
+var ErrIncomplete = errors.New("the answer may lack something: the server is rebuilding its store; ask again when /readyz says nothing of it")
+
+// Complete is the same client, but an answer that the server marks as one that may lack something, with the header PulseStream-Incomplete, is
+// ErrIncomplete.
+func (c *Client) Complete() *Client {
+	other := *c
+	other.complete = true
+	return &other
 }
 
 // FieldError is what is wrong in one place of a request.
@@ -136,6 +149,9 @@ func (c *Client) Exchange(ctx context.Context, method, path string, header http.
 	answer, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return nil, fmt.Errorf("read the answer: %w", err)
+	}
+	if c.complete && resp.Header.Get("PulseStream-Incomplete") != "" {
+		return nil, ErrIncomplete
 	}
 	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: answer}, nil
 }

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -181,4 +182,71 @@ func TestKeysAreMadeAndRevoked(t *testing.T) {
 	}
 	_, err = ingest.Send(t.Context(), client.Event{Type: "t"})
 	wantStatus(t, "a revoked key", err, http.StatusUnauthorized)
+}
+
+// TestTheFirstKeyCanBeReplaced: a key that has leaked must not be an operator's for ever.
+func TestTheFirstKeyCanBeReplaced(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	var next client.Key
+	if err := s.Do(t.Context(), http.MethodPost, "/v1/keys", nil, map[string]any{"name": "operator", "role": "admin", "operator": true}, &next); err != nil || !next.Operator {
+		t.Fatalf("%+v, %v", next, err)
+	}
+	operator := client.New(s.url, next.Secret)
+	tenantsOwner := s.tenant(client.Tenant{ID: "acme"})
+	err := tenantsOwner.Do(t.Context(), http.MethodPost, "/v1/keys", nil, map[string]any{"name": "operator", "role": "admin", "operator": true}, &next)
+	wantStatus(t, "an operator's key by a tenant's owner", err, http.StatusForbidden)
+	_, err = s.MakeKey(t.Context(), "mightier", "owner")
+	wantStatus(t, "an owner's key by an admin, operator or not", err, http.StatusForbidden)
+	keys, err := operator.Keys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range keys {
+		if k.ID != next.ID && k.CreatedBy == "bootstrap" {
+			if err := operator.RevokeKey(t.Context(), k.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	_, err = s.Tenants(t.Context())
+	wantStatus(t, "the first key", err, http.StatusUnauthorized)
+	if _, err := operator.Tenants(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestARevokedKeysLiveConnectionEnds(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	k, err := s.MakeKey(t.Context(), "dashboard", "viewer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	viewer := client.New(s.url, k.Secret)
+	live, err := viewer.Live(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ticket, err := viewer.LiveTicket(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := live.Subscribe(t.Context(), client.Subscription{ID: "events", Topic: "events"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := live.Next(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RevokeKey(t.Context(), k.ID); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if f, err := live.Next(ctx); err == nil || ctx.Err() != nil {
+		t.Errorf("a revoked key's connection goes on: %+v, %v", f, err)
+	}
+	if _, err := s.LiveByTicket(t.Context(), ticket.Ticket); err == nil {
+		t.Error("a revoked key's ticket is good")
+	}
 }

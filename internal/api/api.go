@@ -40,7 +40,7 @@ type Deps struct {
 	Tester    Tester
 	Door      *ingest.Door
 	// Live is the WebSocket, for a principal that has been found out.
-	Live func(w http.ResponseWriter, r *http.Request, p auth.Principal)
+	Live func(w http.ResponseWriter, r *http.Request, p auth.Principal, holds func(context.Context) bool)
 	// IncidentChanged is called when somebody has done something about an incident; it may be nil.
 	IncidentChanged func(t tenant.ID, id string)
 	// Metrics is the Prometheus endpoint.

@@ -14,6 +14,8 @@ import (
 type keyInput struct {
 	Name string    `json:"name" minLength:"1" maxLength:"200" doc:"For people, and the source of events that name none." example:"checkout"`
 	Role auth.Role `json:"role" enum:"owner,admin,editor,viewer,ingest" doc:"ingest for keys inside applications: it may only send events."`
+	// Operator is how the first key is replaced.
+	Operator bool `json:"operator,omitempty" doc:"Make an operator's key of the installation. Only an operator can, for their own tenant."`
 }
 
 type keyView struct {
@@ -75,7 +77,7 @@ func (a *api) makeKey(ctx context.Context, p auth.Principal, t tenant.ID, in key
 	if bad := event.CheckAttribute("source", in.Name); bad != nil {
 		return keyView{}, unprocessable("The name is not right.", web.FieldError{Location: "body.name", Message: bad.Detail})
 	}
-	k, full, err := a.Keyring.Make(ctx, t, in.Name, in.Role, p)
+	k, full, err := a.Keyring.Make(ctx, t, auth.Key{Name: in.Name, Role: in.Role, Operator: in.Operator}, p)
 	v := viewKey(&k)
 	v.Secret = full
 	return v, err

@@ -35,7 +35,7 @@ func (a *api) liveRoutes() {
 			web.NewProblem(http.StatusUpgradeRequired, "This is a WebSocket.").Write(w)
 			return
 		}
-		a.Live(w, r, p)
+		a.Live(w, r, p, func(ctx context.Context) bool { return a.Keyring.Holds(ctx, p) })
 	})
 	a.huma.OpenAPI().AddOperation(&huma.Operation{
 		OperationID: "live", Method: http.MethodGet, Path: "/v1/live", Tags: []string{tag}, Summary: "Live data over a WebSocket",
@@ -52,7 +52,11 @@ func (a *api) liveRoutes() {
 // livePrincipal takes the header or a ticket.
 func (a *api) livePrincipal(r *http.Request) (auth.Principal, error) {
 	if ticket := r.URL.Query().Get("ticket"); ticket != "" {
-		return a.Tickets.Redeem(ticket, a.Now())
+		p, err := a.Tickets.Redeem(ticket, a.Now())
+		if err == nil && !a.Keyring.Holds(r.Context(), p) {
+			err = auth.ErrBadCredentials
+		}
+		return p, err
 	}
 	return a.principal(r, auth.MetricsRead)
 }

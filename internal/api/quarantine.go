@@ -60,9 +60,9 @@ func (a *api) quarantineRoutes() {
 	const tag = "Quarantine"
 	register(a, operation{method: http.MethodGet, path: "/v1/quarantine", id: "list-quarantine", tag: tag, permission: auth.EventsRead,
 		summary: "Events that could not be processed", description: "They are kept until they are retried with success or deleted."}, a.listQuarantine)
-	register(a, operation{method: http.MethodPost, path: "/v1/quarantine/retry", id: "retry-quarantine", tag: tag, permission: auth.EventsWrite,
+	register(a, operation{method: http.MethodPost, path: "/v1/quarantine/retry", id: "retry-quarantine", tag: tag, permission: auth.QuarantineRetry,
 		summary: "Process quarantined events again", errors: []int{http.StatusNotFound, http.StatusServiceUnavailable}}, a.retryQuarantine)
-	register(a, operation{method: http.MethodPost, path: "/v1/quarantine/{id}/retry", id: "retry-quarantined", tag: tag, permission: auth.EventsWrite,
+	register(a, operation{method: http.MethodPost, path: "/v1/quarantine/{id}/retry", id: "retry-quarantined", tag: tag, permission: auth.QuarantineRetry,
 		summary: "Process one quarantined event again", errors: []int{http.StatusNotFound, http.StatusServiceUnavailable}},
 		func(ctx context.Context, p auth.Principal, in *struct {
 			ID     string `path:"id" maxLength:"128"`
@@ -134,7 +134,7 @@ func (a *api) retry(ctx context.Context, t tenant.ID, in retryBody) (*body[retry
 		return &body[retryView]{out}, nil
 	}
 	for len(again) > 0 {
-		n := min(len(again), event.MaxPerRequest)
+		n := retryPart(again)
 		if err := a.Door.Take(ctx, t, again[:n]); err != nil {
 			return nil, err
 		}
@@ -142,6 +142,15 @@ func (a *api) retry(ctx context.Context, t tenant.ID, in retryBody) (*body[retry
 		again = again[n:]
 	}
 	return &body[retryView]{out}, nil
+}
+
+// retryPart is how many of the events are put into the log at once: as many as a request of moderate size has.
+func retryPart(events []event.Event) (n int) {
+	const most = 1 << 20
+	for size := 0; n < min(len(events), event.MaxPerRequest) && (n == 0 || size <= most); n++ {
+		size += len(events[n].Data) + len(events[n].Extensions) + 256
+	}
+	return n
 }
 
 var errPanicked = errors.New("a metric panicked")

@@ -12,12 +12,16 @@ import (
 
 	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/catalog"
+	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 	"github.com/pulsestream/pulsestream/internal/web"
 )
 
-// principalKey is where a request's principal travels through huma, between authenticate and register only.
-type principalKey struct{}
+// principalKey and headerKey are where a request's principal and its answer's header travel through huma, between authenticate and register only.
+type (
+	principalKey struct{}
+	headerKey    struct{}
+)
 
 // operation describes a route.
 type operation struct {
@@ -45,8 +49,15 @@ func register[I, O any](a *api, op operation, handle func(ctx context.Context, p
 	}, func(ctx context.Context, in *I) (*O, error) {
 		p, _ := ctx.Value(principalKey{}).(auth.Principal)
 		out, err := handle(ctx, p, in)
+		if op.method == http.MethodGet && errors.Is(err, store.ErrUnavailable) && ctx.Err() == nil {
+			// The store broke under it when it had read half. Reading changes nothing, and waits until the store is there again.
+			out, err = handle(ctx, p, in)
+		}
 		if err != nil {
 			return nil, a.problem(err)
+		}
+		if h, ok := ctx.Value(headerKey{}).(http.Header); ok {
+			a.markIncomplete(h) // the store may have been replaced meanwhile
 		}
 		return out, nil
 	})
@@ -62,7 +73,7 @@ func (a *api) authenticate(permission auth.Permission) func(huma.Context, func(h
 			return
 		}
 		a.markIncomplete(w.Header())
-		next(huma.WithValue(ctx, principalKey{}, p))
+		next(huma.WithValue(huma.WithValue(ctx, principalKey{}, p), headerKey{}, w.Header()))
 	}
 }
 

@@ -50,6 +50,8 @@ const (
 	pollCatalog  = 2 * time.Second
 	// checkpointLog bounds what is replayed after a crash, and with it the time until a server is ready again.
 	checkpointLog = 32 << 20
+	// requestsEnd is how long a stop waits for requests under way.
+	requestsEnd = 8 * time.Second
 	// requestMemory bounds the bodies of requests for events that are under way. Parsed and encoded they take some three times as much.
 	requestMemory = 128 << 20
 )
@@ -257,10 +259,14 @@ func (a *App) listen(ctx context.Context, handler http.Handler) error {
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(a.opts.Log.Handler(), slog.LevelDebug)}
 	a.onStop("http", func(ctx context.Context) error {
 		a.hub.Close() // WebSockets are not the server's to wait for
-		if err := a.server.Shutdown(ctx); err != nil {
-			return errors.Join(err, a.server.Close())
+		ctx, cancel := context.WithTimeout(ctx, requestsEnd)
+		defer cancel()
+		err := a.server.Shutdown(ctx)
+		if errors.Is(err, context.DeadlineExceeded) { // none of these has been told that its events were taken
+			a.opts.Log.Warn("requests that take too long are cut off: the server is stopping", "error.message", err.Error())
+			err = a.server.Close()
 		}
-		return nil
+		return err
 	})
 	return nil
 }
@@ -298,11 +304,20 @@ func (a *App) refresh() {
 	}
 }
 
+// Why what was taken is not processed, as everybody may hear it; the log has the rest.
+var (
+	errNoRoom    = errors.New("the disk has no room for the store of events")
+	errNoCommits = errors.New("the store of events refuses commits, for no fault of the events: the server's log says why")
+)
+
 // stalled says why a worker cannot go on, or nil.
 func (a *App) stalled() error {
 	for _, w := range a.workers {
-		if err := w.Stalled(); err != nil {
-			return err
+		switch err := w.Stalled(); {
+		case errors.Is(err, store.ErrFull):
+			return errNoRoom
+		case err != nil:
+			return errNoCommits
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -14,8 +15,8 @@ import (
 	"github.com/pulsestream/pulsestream/internal/bus"
 	"github.com/pulsestream/pulsestream/internal/ingest"
 	"github.com/pulsestream/pulsestream/internal/limit"
-	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/store/resilient"
+	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
 // load watches how far the store is behind the log and how full the disk is, and says from that whether events can be taken,
@@ -38,9 +39,10 @@ type load struct {
 	mu       sync.Mutex
 	at       time.Time
 	backlog  uint64
-	written  uint64  // bytes that the log has taken, by the same measure as backlog
-	rate     float64 // bytes a second that the workers take off the backlog
-	taken    int64   // bytes of events that ingest has brought
+	written  uint64   // bytes that the log has taken, by the same measure as backlog
+	floors   []uint64 // the least that waited of each partition: what was there before does not count
+	rate     float64  // bytes a second that the workers take off the backlog
+	taken    int64    // bytes of events that ingest has brought
 	packed   packing
 	progress float64
 }
@@ -106,6 +108,7 @@ func (l *load) look(ctx context.Context) {
 			return
 		}
 		l.pressure.Restart()
+		l.floors = nil
 	}
 	if !l.known {
 		if l.known = l.log.Healthy() == nil; !l.known {
@@ -113,8 +116,17 @@ func (l *load) look(ctx context.Context) {
 		}
 	}
 	var backlog, written, messages uint64
+	waiting := make([]uint64, len(l.marks))
+	if l.floors == nil {
+		l.floors = make([]uint64, len(l.marks))
+		for p := range l.floors {
+			l.floors[p] = math.MaxUint64
+		}
+	}
 	for p := range l.marks {
 		n, b := l.log.Pending(p, l.marks[p].Load())
+		l.floors[p] = min(l.floors[p], b)
+		waiting[p] = b - l.floors[p]
 		backlog, messages = backlog+b, messages+n
 		_, all := l.log.Pending(p, 0)
 		written += all
@@ -139,10 +151,14 @@ func (l *load) look(ctx context.Context) {
 		in.Free, in.Size = fs.Bavail*uint64(fs.Bsize), fs.Blocks*uint64(fs.Bsize) //nolint:gosec // a block size is positive
 	}
 	l.pressure.Update(in)
-	allowed, added := l.pressure.Room()
+	allowed := l.pressure.Allowed()
 	// A tenant's own bound comes before that of all of them.
 	// A few of the largest requests at once are no overload, even before it is known how fast the workers are.
-	l.room.Behind(max(l.packed.unpacked(allowed-allowed/5), requestMemory), l.packed.unpacked(added))
+	size := max(l.packed.unpacked(allowed-allowed/5), min(requestMemory, l.packed.unpacked(2*allowed-allowed/5)))
+	l.room.Bound(size)
+	for p := range waiting {
+		l.room.Processed(l.packed.unpacked(waiting[p]), func(t tenant.ID) bool { return tenant.Partition(t, len(waiting)) == p })
+	}
 	if messages == 0 && l.events.Rebuilding() != nil && !l.events.Broken() {
 		l.said.Info("the store of events is complete again")
 		l.events.Rebuilt()
@@ -195,7 +211,7 @@ func (l *load) refuse() error {
 	if err := l.pressure.Err(); err != nil {
 		return err
 	}
-	if err := l.stalled(); errors.Is(err, store.ErrFull) {
+	if err := l.stalled(); errors.Is(err, errNoRoom) {
 		return err // a quota, say, of which the file system's figures tell nothing
 	}
 	return nil

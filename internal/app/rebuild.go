@@ -28,6 +28,7 @@ func (a *App) openEvents(ctx context.Context, things store.Catalog) (*resilient.
 			return s, nil
 		},
 		SetAside: func(now time.Time) (string, error) { return duckdb.SetAside(path, now) },
+		Marker:   path + ".rebuilding",
 		Seed: func(ctx context.Context, events store.Events) error {
 			return seed(ctx, things, events, a.cfg.Partitions)
 		},
@@ -52,8 +53,12 @@ func keep(things store.Catalog) func(context.Context, []store.NumberedTransition
 	}
 }
 
-// seed gives an empty store of events the incidents of the one before it, and the rules the states that go with them.
+// seed gives an empty store of events the incidents of the one before it, and the rules the states that go with them. The commit that has the
+// incidents is the last one: where they are, nothing is left to do.
 func seed(ctx context.Context, things store.Catalog, events store.Events, partitions int) error {
+	if there, err := events.Transitions(ctx, 0, 1); err != nil || len(there) > 0 {
+		return err
+	}
 	kept, err := things.List(ctx, "", store.KindTransition)
 	if err != nil {
 		return fmt.Errorf("read the incidents kept in the catalog: %w", err)
@@ -78,11 +83,13 @@ func seed(ctx context.Context, things store.Catalog, events store.Events, partit
 		}
 		commits[p].States = append(commits[p].States, state)
 	}
-	for _, c := range commits {
-		if len(c.Transitions)+len(c.States) == 0 {
+	for p := partitions - 1; p >= 0; p-- {
+		c := commits[p]
+		if c == nil || len(c.Transitions)+len(c.States) == 0 {
 			continue
 		}
-		if _, err := events.Commit(ctx, c); err != nil {
+		// An attempt that was cut short may have come as far as this partition.
+		if _, err := events.Commit(ctx, c); err != nil && !(p > 0 && errors.Is(err, store.ErrFenced)) {
 			return fmt.Errorf("put the incidents back: %w", err)
 		}
 	}

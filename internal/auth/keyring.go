@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/store"
@@ -42,14 +43,19 @@ type StoredKey struct {
 	Key
 }
 
-// Make makes a key of a tenant and returns it with its secret, which is told this once. By is who asks; who asks for a key
-// of another tenant has to be an operator.
-func (k *Keyring) Make(ctx context.Context, t tenant.ID, name string, role Role, by Principal) (key StoredKey, full string, err error) {
-	if covers := by.Tenant == t && by.Role.Covers(role); !covers && !(by.Can(TenantsManage) && role.Valid()) {
+// Make makes a key of a tenant, with the name, role and operatorship that are asked for, and returns it with its secret, which is told this once.
+// By is who asks. Nobody makes a mightier key for their own tenant than they have; who asks for a key of another tenant has to be an
+// operator, and makes no operator there.
+func (k *Keyring) Make(ctx context.Context, t tenant.ID, ask Key, by Principal) (key StoredKey, full string, err error) {
+	own := by.Tenant == t
+	switch {
+	case own && by.Role.Covers(ask.Role) && (by.Operator || !ask.Operator):
+	case !own && by.Can(TenantsManage) && ask.Role.Valid() && !ask.Operator:
+	default:
 		return key, "", ErrNotCovered
 	}
 	full, id := NewKey()
-	key = StoredKey{ID: id, Key: Key{Name: name, Role: role, CreatedBy: by.Subject, CreatedAt: k.now().UTC()}}
+	key = StoredKey{ID: id, Key: Key{Name: ask.Name, Role: ask.Role, Operator: ask.Operator, CreatedBy: by.Subject, CreatedAt: k.now().UTC()}}
 	if by.Tenant != t {
 		key.CreatedBy = "operator"
 	}
@@ -85,6 +91,16 @@ func (k *Keyring) Get(ctx context.Context, t tenant.ID, id string) (StoredKey, e
 		return StoredKey{}, err
 	}
 	return storedKey(&r)
+}
+
+// Holds says whether a principal is still what it was: false once its key is revoked. Where that cannot be told now, it holds.
+func (k *Keyring) Holds(ctx context.Context, p Principal) bool {
+	id, isKey := strings.CutPrefix(p.Subject, keySubject(""))
+	if !isKey {
+		return true
+	}
+	_, err := k.catalog.Get(ctx, p.Tenant, store.KindKey, id)
+	return !errors.Is(err, store.ErrNotFound)
 }
 
 // Revoke makes a key of the caller's tenant worthless, from the moment that this returns.

@@ -22,34 +22,35 @@ type Permission string
 
 // The permissions; the table below says what each means.
 const (
-	EventsWrite    Permission = "events:write"
-	EventsRead     Permission = "events:read"
-	MetricsRead    Permission = "metrics:read"
-	MetricsWrite   Permission = "metrics:write"
-	RulesRead      Permission = "rules:read"
-	RulesWrite     Permission = "rules:write"
-	IncidentsRead  Permission = "incidents:read"
-	IncidentsWrite Permission = "incidents:write"
-	ChannelsRead   Permission = "channels:read"
-	ChannelsWrite  Permission = "channels:write"
-	SilencesRead   Permission = "silences:read"
-	SilencesWrite  Permission = "silences:write"
-	SourcesRead    Permission = "sources:read"
-	SourcesWrite   Permission = "sources:write"
-	ReportsRead    Permission = "reports:read"
-	ReportsWrite   Permission = "reports:write"
-	ReplaysRead    Permission = "replays:read"
-	ReplaysWrite   Permission = "replays:write"
-	TenantRead     Permission = "tenant:read"
-	TenantWrite    Permission = "tenant:write"
-	TenantDelete   Permission = "tenant:delete"
-	MembersRead    Permission = "members:read"
-	MembersWrite   Permission = "members:write"
-	KeysRead       Permission = "keys:read"
-	KeysWrite      Permission = "keys:write"
-	AuditRead      Permission = "audit:read"
-	UsageRead      Permission = "usage:read"
-	TenantsManage  Permission = "tenants:manage"
+	EventsWrite     Permission = "events:write"
+	EventsRead      Permission = "events:read"
+	QuarantineRetry Permission = "quarantine:retry"
+	MetricsRead     Permission = "metrics:read"
+	MetricsWrite    Permission = "metrics:write"
+	RulesRead       Permission = "rules:read"
+	RulesWrite      Permission = "rules:write"
+	IncidentsRead   Permission = "incidents:read"
+	IncidentsWrite  Permission = "incidents:write"
+	ChannelsRead    Permission = "channels:read"
+	ChannelsWrite   Permission = "channels:write"
+	SilencesRead    Permission = "silences:read"
+	SilencesWrite   Permission = "silences:write"
+	SourcesRead     Permission = "sources:read"
+	SourcesWrite    Permission = "sources:write"
+	ReportsRead     Permission = "reports:read"
+	ReportsWrite    Permission = "reports:write"
+	ReplaysRead     Permission = "replays:read"
+	ReplaysWrite    Permission = "replays:write"
+	TenantRead      Permission = "tenant:read"
+	TenantWrite     Permission = "tenant:write"
+	TenantDelete    Permission = "tenant:delete"
+	MembersRead     Permission = "members:read"
+	MembersWrite    Permission = "members:write"
+	KeysRead        Permission = "keys:read"
+	KeysWrite       Permission = "keys:write"
+	AuditRead       Permission = "audit:read"
+	UsageRead       Permission = "usage:read"
+	TenantsManage   Permission = "tenants:manage"
 )
 
 // Grant is a row of the table of permissions.
@@ -64,6 +65,7 @@ type Grant struct {
 var permissions = []Grant{
 	{EventsWrite, "Send events.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleIngest}, false},
 	{EventsRead, "Read events, and follow them live.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}, false},
+	{QuarantineRetry, "Process events again that are in quarantine.", []Role{RoleOwner, RoleAdmin, RoleEditor}, false},
 	{MetricsRead, "See and query metrics, follow them live, see the overview.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}, false},
 	{MetricsWrite, "Make, change and delete metrics.", []Role{RoleOwner, RoleAdmin, RoleEditor}, false},
 	{RulesRead, "See alert rules, and try them on stored history.", []Role{RoleOwner, RoleAdmin, RoleEditor, RoleViewer}, false},

@@ -155,16 +155,15 @@ func TestAStoppedCommitterWritesWhatWaitsAndRefusesWhatComes(t *testing.T) {
 }
 
 func TestAnOverloadedLogRefusesBeforeMemoryRunsOut(t *testing.T) {
-	_, c := newCommitter(1 << 20)
-	ctx, cancel := context.WithCancel(t.Context())
+	l, c := newCommitter(1 << 20)
 	var group sync.WaitGroup
 	defer group.Wait()
-	defer cancel()
+	defer close(l.gate) // the log takes all after all
 	overloaded := make(chan struct{})
 	var once sync.Once
 	for range 200 {
 		group.Go(func() {
-			if _, err := c.Commit(ctx, tenant.Default, some(0, 100, 10_000)); errors.Is(err, ingest.ErrOverloaded) {
+			if _, err := c.Commit(t.Context(), tenant.Default, some(0, 100, 10_000)); errors.Is(err, ingest.ErrOverloaded) {
 				once.Do(func() { close(overloaded) })
 			}
 		})
@@ -209,4 +208,26 @@ func TestARequestWaitsForOneOfEachOtherTenantNotForAllThatTheyHave(t *testing.T)
 		}
 	}
 	t.Error("five messages of the other tenant went first")
+}
+
+func TestASenderThatHangsUpIsToldWhatBecameOfItsEventsAllTheSame(t *testing.T) {
+	l, c := newCommitter(1 << 20)
+	ctx, cancel := context.WithCancel(t.Context())
+	type result struct {
+		written int64
+		err     error
+	}
+	done := make(chan result, 1)
+	go func() {
+		n, err := c.Commit(ctx, tenant.Default, some(0, 10, 100))
+		done <- result{n, err}
+	}()
+	l.gate <- nil // it is being written
+	cancel()
+	if r := <-done; r.err != nil || r.written < 1000 {
+		t.Errorf("%d bytes, %v: what is in the log has to count for its tenant", r.written, r.err)
+	}
+	if n, err := c.Commit(ctx, tenant.Default, some(0, 10, 100)); err == nil || n > 0 {
+		t.Errorf("a request whose sender has gone before anything was written: %d bytes, %v", n, err)
+	}
 }

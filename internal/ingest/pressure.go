@@ -71,12 +71,12 @@ func (p *Pressure) Restart() {
 	p.known = false
 }
 
-// Room is how many bytes of the log ingest may have added to the backlog, and how many it has. It is shared by tenants; beyond twice
-// as many, Err refuses everybody.
-func (p *Pressure) Room() (allowed, added uint64) {
+// Allowed is how many bytes of the log ingest may have added to the backlog. It is shared by tenants; beyond twice as many, Err refuses
+// everybody.
+func (p *Pressure) Allowed() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.allowed, p.added
+	return p.allowed
 }
 
 // Err says why events can't be taken now, or nil.

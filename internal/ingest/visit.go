@@ -117,7 +117,7 @@ func (v *Visit) work(ctx context.Context, size int, do func() error) error {
 // Take writes events to the log and returns once they are on disk. Its error is a Problem.
 func (v *Visit) Take(ctx context.Context, events []event.Event) (err error) {
 	v.written, err = v.door.take(ctx, v.sender.Tenant, events)
-	if err == nil {
+	if err == nil || v.written > 0 {
 		v.events = len(events)
 	}
 	return err

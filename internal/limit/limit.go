@@ -60,7 +60,7 @@ func (r *Rate) Take(t tenant.ID, perSecond float64, bytes int64, now time.Time) 
 	if d.Allowed = b.tokens >= 1; d.Allowed {
 		d.Taken = 1
 		if b.each > 0 {
-			d.Taken = math.Max(1, float64(bytes)/b.each)
+			d.Taken = math.Max(1, math.Min(float64(bytes)/b.each, burst))
 		}
 		b.tokens -= d.Taken
 	} else {

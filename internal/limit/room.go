@@ -63,24 +63,23 @@ func (a *account) add(t tenant.ID, n int64) {
 	}
 }
 
-// take takes n out, from each the same, but from nobody more than it has: the room that becomes free is shared like the work that
-// made it free.
-func (a *account) take(n int64) {
-	if n <= 0 {
-		return
-	}
-	if n >= a.used {
-		a.used = 0
-		clear(a.by)
-		return
-	}
+// leave takes out as much as makes these tenants have no more than n, from each the same, but from nobody more than it has: the room that
+// becomes free is shared like the work that made it free.
+func (a *account) leave(left int64, of func(tenant.ID) bool) {
 	type one struct {
 		tenant tenant.ID
 		has    int64
 	}
 	all := make([]one, 0, len(a.by))
+	n := -left
 	for t, has := range a.by {
-		all = append(all, one{t, has})
+		if of(t) {
+			all = append(all, one{t, has})
+			n += has
+		}
+	}
+	if n <= 0 {
+		return
 	}
 	slices.SortFunc(all, func(x, y one) int { return cmp.Compare(x.has, y.has) })
 	for i, o := range all {
@@ -139,12 +138,18 @@ func (r *Room) Written() int64 {
 	return r.written
 }
 
-// Behind says how much may wait to be processed, and how much of what was written still does, both in the bytes that Leave was given.
-func (r *Room) Behind(size, waiting int64) {
+// Bound says how much may wait to be processed, in the bytes that Leave was given.
+func (r *Room) Bound(size int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.backlog.size, r.open = size, false
-	r.backlog.take(r.backlog.used - waiting)
+}
+
+// Processed says that of what these tenants have written, whose events are processed in one line, no more than so much still waits.
+func (r *Room) Processed(waiting int64, of func(tenant.ID) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.backlog.leave(waiting, of)
 }
 
 // Used is how much is in memory and in the backlog.

@@ -45,7 +45,7 @@ func TestTheRoomIsSharedByThoseWhoWantIt(t *testing.T) {
 func TestATenantBelowItsShareIsNeverRefused(t *testing.T) {
 	const size, tenants = 10_000, 4
 	r := limit.NewRoom(size)
-	r.Behind(size, 0)
+	behind(r, size, 0)
 	chance := rand.New(rand.NewPCG(1, 1))
 	type request struct {
 		tenant tenant.ID
@@ -83,7 +83,7 @@ func TestATenantBelowItsShareIsNeverRefused(t *testing.T) {
 
 func TestWhatIsProcessedFreesTheRoomOfThoseWhoHaveLittleFirst(t *testing.T) {
 	r := limit.NewRoom(1 << 40)
-	r.Behind(10_000, 0)
+	behind(r, 10_000, 0)
 	write := func(id tenant.ID, n int64) {
 		t.Helper()
 		if err := r.Enter(id, n); err != nil {
@@ -96,14 +96,14 @@ func TestWhatIsProcessedFreesTheRoomOfThoseWhoHaveLittleFirst(t *testing.T) {
 	if err := r.Enter("flood", 3000); !errors.Is(err, limit.ErrBehind) {
 		t.Errorf("a tenant may have more than it leaves: %v", err)
 	}
-	r.Behind(10_000, 3900) // 200 were processed: 100 of each
+	behind(r, 10_000, 3900) // 200 were processed: 100 of each
 	if _, backlog := r.Used(); backlog != 3900 {
 		t.Errorf("%d wait, want 3900", backlog)
 	}
-	r.Behind(10_000, 0)
+	behind(r, 10_000, 0)
 	write("flood", 5000)
 	write("flood", 0)
-	r.Behind(1200, 5000) // the workers have become slow: nobody may add anything but a little, until less waits
+	behind(r, 1200, 5000) // the workers have become slow: nobody may add anything but a little, until less waits
 	if err := r.Enter("flood", 1); !errors.Is(err, limit.ErrBehind) {
 		t.Errorf("got %v", err)
 	}
@@ -113,7 +113,7 @@ func TestWhatIsProcessedFreesTheRoomOfThoseWhoHaveLittleFirst(t *testing.T) {
 	if err := r.Enter("calm", 100); err != nil { // a quarter of a third
 		t.Error(err)
 	}
-	r.Behind(1200, 100)
+	behind(r, 1200, 100)
 	if err := r.Enter("calm", 800); err != nil {
 		t.Error(err)
 	}
@@ -133,5 +133,28 @@ func TestMemoryIsBoundedAndGivenBack(t *testing.T) {
 	r.Leave("a", 600, 0)
 	if memory, backlog := r.Used(); memory != 0 || backlog != 0 {
 		t.Errorf("%d, %d are kept", memory, backlog)
+	}
+}
+
+func behind(r *limit.Room, size, waiting int64) {
+	r.Bound(size)
+	r.Processed(waiting, func(tenant.ID) bool { return true })
+}
+
+func TestWhatIsProcessedOfSomeFreesNoRoomOfOthers(t *testing.T) {
+	r := limit.NewRoom(1 << 40)
+	r.Bound(10_000)
+	for _, id := range []tenant.ID{"stuck", "brisk"} {
+		if err := r.Enter(id, 2000); err != nil {
+			t.Fatal(err)
+		}
+		r.Leave(id, 2000, 2000)
+	}
+	r.Processed(0, func(id tenant.ID) bool { return id == "brisk" })
+	if _, backlog := r.Used(); backlog != 2000 {
+		t.Errorf("%d wait, want the 2000 of the one that is stuck", backlog)
+	}
+	if err := r.Enter("brisk", 3000); err != nil {
+		t.Errorf("nothing waits of this one: %v", err)
 	}
 }

@@ -22,6 +22,8 @@ const (
 	maxRequestBytes  = 64 << 10
 	writeTimeout     = 15 * time.Second
 	pingInterval     = 30 * time.Second
+	// holdsInterval is how often it is asked whether the credentials of a connection still hold.
+	holdsInterval = 2 * time.Second
 )
 
 // conn is one client's WebSocket.
@@ -98,8 +100,8 @@ type errorFrame struct {
 	Detail string `json:"detail"`
 }
 
-// Serve is the WebSocket of a principal.
-func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, p auth.Principal) {
+// Serve is the WebSocket of a principal, as long as its credentials hold.
+func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, p auth.Principal, holds func(context.Context) bool) {
 	ws, err := websocket.Accept(w, r, &websocket.AcceptOptions{CompressionMode: websocket.CompressionDisabled})
 	if err != nil {
 		return // Accept has answered
@@ -128,7 +130,7 @@ func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, p auth.Principal) {
 			}
 		}
 	}()
-	c.loop(ctx, requests)
+	c.loop(ctx, requests, holds)
 	c.room.mu.Lock()
 	for _, s := range c.subs {
 		delete(c.room.subs, s)
@@ -145,11 +147,13 @@ func (c *conn) signal() {
 }
 
 // loop answers requests and sends what is due until the client goes or the hub closes.
-func (c *conn) loop(ctx context.Context, requests <-chan request) {
+func (c *conn) loop(ctx context.Context, requests <-chan request, holds func(context.Context) bool) {
 	due := time.NewTimer(time.Hour)
 	defer due.Stop()
 	ping := time.NewTicker(pingInterval)
 	defer ping.Stop()
+	check := time.NewTicker(holdsInterval)
+	defer check.Stop()
 	for {
 		var err error
 		select {
@@ -164,6 +168,11 @@ func (c *conn) loop(ctx context.Context, requests <-chan request) {
 			err = c.flush(ctx, due)
 		case <-due.C:
 			err = c.flush(ctx, due)
+		case <-check.C:
+			if !holds(ctx) {
+				_ = c.ws.Close(websocket.StatusPolicyViolation, "the credentials are revoked")
+				return
+			}
 		case <-ping.C:
 			pctx, cancel := context.WithTimeout(ctx, writeTimeout)
 			err = c.ws.Ping(pctx)

@@ -62,7 +62,7 @@ func newRig(t *testing.T) *rig {
 	done := make(chan struct{})
 	go func() { defer close(done); r.hub.Run(ctx) }()
 	r.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		r.hub.Serve(w, q, auth.Principal{Tenant: tenant.ID(q.URL.Query().Get("tenant")), Role: auth.RoleAdmin})
+		r.hub.Serve(w, q, auth.Principal{Tenant: tenant.ID(q.URL.Query().Get("tenant")), Role: auth.RoleAdmin}, func(context.Context) bool { return true })
 	}))
 	t.Cleanup(func() { r.hub.Close(); r.server.Close(); cancel(); <-done })
 	return r

@@ -62,3 +62,45 @@ func TestAnErrorThatIsNoRefusalEndsTheSearch(t *testing.T) {
 		t.Errorf("%v after %d tries", err, tries)
 	}
 }
+
+func TestWhatWasFoundBeforeTheSearchEndedIsKept(t *testing.T) {
+	sick := errors.New("the disk is sick")
+	bad, err := condemn(100, func(from, to int) error {
+		switch {
+		case from >= 50:
+			return sick
+		case from <= 7 && 7 < to:
+			return store.ErrRefused
+		}
+		return nil
+	})
+	if !errors.Is(err, sick) || len(bad) != 1 || bad[7] == nil {
+		t.Errorf("%v, %v", bad, err)
+	}
+}
+
+func TestMessagesOfARefusedBatchComeAloneAndThoseAroundThemDoNot(t *testing.T) {
+	for _, c := range []struct {
+		careful stretch
+		offset  uint64
+		seq     uint64
+		want    bool
+	}{
+		{stretch{}, 0, 0, false}, {stretch{}, 0, 1, false}, {stretch{}, 4, 9, false},
+		{stretch{10, 12}, 0, 5, false}, {stretch{10, 12}, 0, 9, true}, {stretch{10, 12}, 9, 9, false}, {stretch{10, 12}, 9, 10, true},
+		{stretch{10, 12}, 11, 11, false}, {stretch{10, 12}, 11, 12, true}, {stretch{10, 12}, 12, 12, false}, {stretch{10, 12}, 12, 13, false},
+		{stretch{10, 12}, 0, 11, true}, // there is no message 10 any more
+	} {
+		s := &session{Worker: &Worker{careful: c.careful}, seq: c.seq, offset: store.Offset{Seq: c.offset}}
+		if got := s.alone(); got != c.want {
+			t.Errorf("%+v: alone is %v", c, got)
+		}
+	}
+	s := &session{Worker: &Worker{careful: stretch{10, 12}}}
+	if s.passed(11); s.careful == (stretch{}) {
+		t.Error("forgotten before the last message was committed")
+	}
+	if s.passed(12); s.careful != (stretch{}) {
+		t.Errorf("%+v is kept though it was passed", s.careful)
+	}
+}

@@ -66,7 +66,8 @@ func (s *session) messages() <-chan bus.Message {
 }
 
 func (s *session) full() bool {
-	return s.alone() || len(s.batch.commit.Events) >= maxBatchEvents || s.batch.bytes >= maxBatchBytes
+	b := s.batch
+	return s.alone() || len(b.commit.Events) >= maxBatchEvents || len(b.commit.Quarantine) >= maxBatchHeld || b.bytes >= maxBatchBytes
 }
 
 // message takes one log message through decode, dedupe and aggregate.

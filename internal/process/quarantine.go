@@ -40,7 +40,12 @@ func (s *session) quarantineMessage(m bus.Message) {
 
 func (s *session) put(q store.Quarantined) {
 	q.Reason = strings.ToValidUTF8(q.Reason, "\uFFFD") // it must not be what the store refuses
-	s.batch.commit.Quarantine = append(s.batch.commit.Quarantine, q)
+	b := s.batch
+	b.commit.Quarantine = append(b.commit.Quarantine, q)
+	b.bytes += len(q.Raw) + 512
+	if q.Event != nil {
+		b.bytes += len(q.Event.Data) + len(q.Event.Extensions)
+	}
 	s.held[q.QuarantineKey] = true
 	s.cfg.Observer.Failed(s.partition, q.Stage)
 	s.cfg.Log.Error("an event could not be processed and is in quarantine: see /v1/quarantine", "tenant.id", string(q.Tenant), "event.id", q.ID,

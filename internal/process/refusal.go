@@ -16,9 +16,11 @@ import (
 //
 //  1. The store is shown an event of our own making, and the batch's events once more. If it refuses the former or takes the latter, no event
 //     is to blame: nothing is put into quarantine, and the worker tries the same again, ever less often, and says so (Stalled).
-//  2. The events are halved until those are found that it refuses by themselves; see condemn. They are remembered until they have been passed.
-//  3. If it takes each by itself but not all that are left together, the messages of the batch are tried one by one, and one that is refused alone is
-//     put into quarantine with all its events.
+//  2. The events are halved until those are found that it refuses by themselves; see condemn. They are remembered until they have been passed,
+//     unless the store does not take the event of our own any more when they have been found. If the search could not be ended, those found so
+//     far are remembered.
+//  3. If it takes each by itself but not all that are left together, the messages they are of are committed one by one, and one that is refused alone
+//     is put into quarantine with all its events.
 
 // learn is done when a session has ended because of a refusal. It says whether the next one will do something else.
 func (s *session) learn(ctx context.Context, c committed) (learned bool, err error) {
@@ -34,10 +36,7 @@ func (s *session) learn(ctx context.Context, c committed) (learned bool, err err
 	case !errors.Is(whole, store.ErrRefused) || len(events) == 0:
 		return false, whole
 	}
-	bad, err := condemn(len(events), func(from, to int) error { return try(events[from:to]) })
-	if err != nil {
-		return false, err
-	}
+	bad, failed := condemn(len(events), func(from, to int) error { return try(events[from:to]) })
 	var rest []event.Stored
 	for i := range events {
 		if bad[i] == nil {
@@ -45,15 +44,20 @@ func (s *session) learn(ctx context.Context, c committed) (learned bool, err err
 		}
 	}
 	together := error(nil)
-	if len(rest) > 0 {
-		together = try(rest)
+	if failed == nil && len(rest) > 0 {
+		if together = try(rest); !errors.Is(together, store.ErrRefused) {
+			failed, together = together, nil
+		}
 	}
-	switch {
+	// The store may have begun to refuse everything while this was looked for.
+	if err := try(s.control(c.commit)); err != nil {
+		return false, fmt.Errorf("it does not take an event of our own any more, so nothing is learned: %w", errors.Join(err, failed))
+	}
+	switch of := spanned(rest); {
 	case together == nil:
-	case !errors.Is(together, store.ErrRefused):
-		return false, together
-	case c.to > c.from+1 && s.careful < c.to:
-		s.careful, learned = c.to, true
+	case of.first < of.last:
+		learned, failed = s.careful != of, together // the same again cannot be: they came one by one
+		s.careful = of
 	default:
 		for i := range events {
 			if bad[i] == nil {
@@ -64,11 +68,22 @@ func (s *session) learn(ctx context.Context, c committed) (learned bool, err err
 	for i, why := range bad {
 		s.poison[events[i].Position] = why.Error()
 	}
-	return learned || len(bad) > 0, nil
+	if learned = learned || len(bad) > 0; learned {
+		return true, nil
+	}
+	return false, failed
+}
+
+// spanned is the stretch of the log that events come from, which are in its order.
+func spanned(events []event.Stored) stretch {
+	if len(events) == 0 {
+		return stretch{}
+	}
+	return stretch{events[0].Seq, events[len(events)-1].Seq}
 }
 
 // condemn finds those of n events that are refused by themselves. Refuses tries a range of them: nil when it is taken, store.ErrRefused when it is
-// not, and any other error ends the search. For one bad event it takes twice the binary logarithm of n tries, and never more than 2n.
+// not, and any other error ends the search, with those found so far. For one bad event it takes twice the binary logarithm of n tries, and never more than 2n.
 func condemn(n int, try func(from, to int) error) (bad map[int]error, err error) {
 	bad = map[int]error{}
 	var look func(from, to int) error
@@ -95,7 +110,7 @@ func condemn(n int, try func(from, to int) error) (bad map[int]error, err error)
 	}
 	// That all of them are refused together is known.
 	if err := look(0, n/2); err != nil {
-		return nil, err
+		return bad, err
 	}
 	return bad, look(n/2, n)
 }
@@ -142,11 +157,18 @@ func (s *session) suspect(ctx context.Context, c committed) {
 	}
 }
 
-// alone says whether the message in hand must be committed before the next one is taken.
-func (s *session) alone() bool { return s.seq > s.offset.Seq && s.seq <= s.careful }
+// alone says whether what is in hand must be committed before the next message is taken: one of those that are committed alone, or what comes before the
+// first of them.
+func (s *session) alone() bool {
+	return s.seq != s.offset.Seq && s.seq+1 >= s.careful.first && s.seq <= s.careful.last
+}
 
-// passed forgets what was learned of messages that are committed.
+// passed forgets what was learned of messages that are committed: when the store is built anew from the log, all of them come again. What was learned of
+// later ones stays: messages keep their sequence for ever.
 func (s *session) passed(seq uint64) {
+	if seq >= s.careful.last {
+		s.careful = stretch{}
+	}
 	for p := range s.poison {
 		if p.Seq <= seq {
 			delete(s.poison, p)

@@ -243,3 +243,96 @@ func TestACommitWaitsForRoomOnTheDiskWithoutStartingAnew(t *testing.T) {
 	r.until("committed", func() bool { return r.offset() == last })
 	r.exactlyOnce(90)
 }
+
+func TestAStoreThatBeginsToRefuseEverythingMidwayCondemnsNothing(t *testing.T) {
+	r := newRig(t)
+	var well, sick atomic.Bool
+	one := bad(func(id string) bool { return id == "42" })
+	f := &refusing{Store: r.store, refuse: func(events []event.Stored, dry bool) error {
+		if well.Load() {
+			return nil
+		}
+		if dry && len(events) < 50 && events[0].ID != "trial" {
+			sick.Store(true)
+		}
+		if sick.Load() {
+			return store.ErrRefused
+		}
+		return one(events, dry)
+	}}
+	last := r.send(1, 100)
+	w, _ := r.start(func(c *process.Config) { c.Store = f })
+	r.until("the worker says that it is stalled", func() bool { return errors.Is(w.Stalled(), store.ErrRefused) })
+	well.Store(true)
+	r.until("committed", func() bool { return r.offset() == last })
+	r.exactlyOnce(100)
+	if q := r.quarantined(); len(q) > 0 {
+		t.Errorf("%d events are in quarantine", len(q))
+	}
+}
+
+func TestWhatWasFoundIsKeptWhenTheStoreIsAwayForAMoment(t *testing.T) {
+	r := newRig(t)
+	is := func(id string) bool { return id == "10" || id == "90" }
+	var dry atomic.Int64
+	refuse := bad(is)
+	f := &refusing{Store: r.store, refuse: func(events []event.Stored, trial bool) error {
+		if trial && len(events) > 0 && events[0].ID == "51" && dry.Add(1) == 1 {
+			return store.ErrUnavailable
+		}
+		return refuse(events, trial)
+	}}
+	last := r.send(1, 100)
+	r.start(func(c *process.Config) { c.Store = f })
+	r.until("committed", func() bool { return r.offset() == last })
+	r.apart(100, is)
+	if dry.Load() == 0 {
+		t.Error("the store was never away")
+	}
+}
+
+// A commit that waits makes the worker read on, and what it puts into quarantine meanwhile must not pile up without end.
+func TestAWorkerThatWaitsDoesNotReadOnForTheQuarantineWithoutEnd(t *testing.T) {
+	r := newRig(t)
+	var full atomic.Bool
+	var waits, most atomic.Int64
+	f := &counting{Store: r.store, before: func(c *store.Commit) error {
+		if full.Load() {
+			waits.Add(1)
+			return store.ErrFull
+		}
+		most.Store(max(most.Load(), int64(len(c.Quarantine))))
+		return nil
+	}}
+	full.Store(true)
+	r.start(func(c *process.Config) { c.Store = f })
+	r.send(1, 1)
+	r.until("a commit waits", func() bool { return waits.Load() > 0 })
+	last := uint64(0)
+	for range 2500 {
+		seq, err := r.bus.Append(t.Context(), 0, []byte("not a batch"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = seq
+	}
+	r.until("it has tried again", func() bool { return waits.Load() > 1 })
+	full.Store(false)
+	r.until("committed", func() bool { return r.offset() == last })
+	if n := most.Load(); n > 1000 {
+		t.Errorf("a commit put %d entries into quarantine", n)
+	}
+}
+
+// counting is a store that is looked at before each commit.
+type counting struct {
+	process.Store
+	before func(*store.Commit) error
+}
+
+func (f *counting) Commit(ctx context.Context, c *store.Commit) (store.Offset, error) {
+	if err := f.before(c); err != nil {
+		return store.Offset{}, err
+	}
+	return f.Store.Commit(ctx, c)
+}

@@ -42,6 +42,7 @@ type Config struct {
 // Sizes at which a batch is committed without waiting.
 const (
 	maxBatchEvents = 20_000
+	maxBatchHeld   = 1_000 // entries of the quarantine
 	maxBatchBytes  = 16 << 20
 	fillChunk      = 5_000 // stored events per step of filling a new metric
 	maxStates      = 10_000
@@ -56,11 +57,14 @@ type Worker struct {
 	partition int
 	refresh   chan struct{}
 	// What commits that the store refused have taught, kept over sessions; see refusal.go.
-	careful uint64                    // up to this sequence each message is committed alone
+	careful stretch                   // each of these messages is committed alone
 	poison  map[event.Position]string // events that the store refuses, and why
 	learned bool                      // in the last session
 	stalled atomic.Pointer[error]     // why nothing is processed
 }
+
+// stretch is a range of the log by sequence, both ends inclusive; the zero value is none.
+type stretch struct{ first, last uint64 }
 
 // NewWorker makes the owner of a partition; Run does the work.
 func NewWorker(partition int, cfg Config) *Worker {

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bufio"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64, grow func(int
 		return nil, tooLarge(limit)
 	}
 	var src io.Reader = http.MaxBytesReader(w, r.Body, limit)
+	hint := r.ContentLength
 	switch enc := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))); enc {
 	case "", "identity":
 	case "gzip", "x-gzip":
@@ -27,52 +29,89 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64, grow func(int
 		if err != nil {
 			return nil, bodyProblem(err, limit)
 		}
-		src = z
+		src, hint = z, -1
 	case "zstd":
-		z, err := zstd.NewReader(src, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(8<<20), zstd.WithDecoderMaxMemory(uint64(limit)+1<<20)) //nolint:gosec // limit is positive
+		packed := bufio.NewReaderSize(src, 16<<10)
+		window, err := zstdWindow(packed)
+		if err != nil {
+			return nil, bodyProblem(err, limit)
+		}
+		all := grow
+		grow = func(n int64) error { return all(window + n) }
+		z, err := zstd.NewReader(packed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(uint64(window)), zstd.WithDecoderMaxMemory(uint64(limit)+1<<20)) //nolint:gosec // both are positive
 		if err != nil {
 			return nil, bodyProblem(err, limit)
 		}
 		defer z.Close()
-		src = z
+		src, hint = z, -1
 	default:
 		p := NewProblem(http.StatusUnsupportedMediaType, "Content-Encoding may be gzip or zstd.")
 		p.Extra = map[string]any{"accept_encoding": "gzip, zstd"}
 		return nil, p
 	}
-	body, err := readAll(src, limit, r.ContentLength, grow)
+	body, err := readAll(src, limit, hint, grow)
 	if err != nil {
 		return nil, bodyProblem(err, limit)
 	}
 	return body, nil
 }
 
-func readAll(src io.Reader, limit, hint int64, grow func(int64) error) ([]byte, error) {
-	if hint < 0 || hint > limit {
-		hint = 512
+// Windows of zstd frames: the memory that a frame asks for before it gives anything. Most encoders' are leastWindow at their usual level.
+const (
+	leastWindow = 2 << 20
+	mostWindow  = 8 << 20
+)
+
+// zstdWindow is the window that the frames of a body may have: that of the first, or leastWindow if that is more.
+func zstdWindow(packed *bufio.Reader) (int64, error) {
+	var h zstd.Header
+	begin, err := packed.Peek(zstd.HeaderMaxSize)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return 0, err
 	}
-	if err := grow(hint); err != nil {
+	if h.Decode(begin) == nil && h.WindowSize > mostWindow {
+		return 0, zstd.ErrWindowSizeExceeded
+	}
+	return int64(max(leastWindow, min(h.WindowSize, mostWindow))), nil
+}
+
+// Pieces that a body of unknown length is read into.
+const (
+	firstPiece = 4 << 10
+	nextPiece  = 256 << 10
+)
+
+func readAll(src io.Reader, limit, hint int64, grow func(int64) error) ([]byte, error) {
+	taken := hint + 512
+	if hint < 0 {
+		taken = firstPiece
+	}
+	if err := grow(taken); err != nil {
 		return nil, err
 	}
-	buf := make([]byte, 0, hint+512)
+	var full [][]byte
+	piece, total := make([]byte, 0, taken), int64(0)
 	for {
-		n, err := src.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
-		if int64(len(buf)) > limit {
+		n, err := src.Read(piece[len(piece):cap(piece)])
+		piece = piece[:len(piece)+n]
+		switch total += int64(n); {
+		case total > limit:
 			return nil, errTooLarge
-		}
-		if errors.Is(err, io.EOF) {
-			return buf, nil
-		}
-		if err != nil {
+		case errors.Is(err, io.EOF) && len(full) == 0:
+			return piece, nil
+		case errors.Is(err, io.EOF):
+			return slices.Concat(append(full, piece)...), nil
+		case err != nil:
 			return nil, err
 		}
-		if len(buf) == cap(buf) {
-			more := min(2*int64(cap(buf)), limit+512)
-			if err := grow(more); err != nil {
+		if len(piece) == cap(piece) {
+			if taken += nextPiece; taken > limit+nextPiece {
+				taken = limit + nextPiece
+			}
+			if err := grow(taken); err != nil {
 				return nil, err
 			}
-			buf = slices.Grow(buf, int(more)-len(buf))
+			full, piece = append(full, piece), make([]byte, 0, nextPiece)
 		}
 	}
 }
@@ -92,7 +131,7 @@ func bodyProblem(err error, limit int64) *Problem {
 		return tooLarge(limit)
 	}
 	if errors.Is(err, zstd.ErrWindowSizeExceeded) {
-		return NewProblem(http.StatusRequestEntityTooLarge, "The zstd window is larger than 8 MiB: compress with a smaller one.")
+		return NewProblem(http.StatusRequestEntityTooLarge, "The zstd window is larger than 8 MiB, or than 2 MiB and that of the first frame: compress with a smaller one.")
 	}
 	return NewProblem(http.StatusBadRequest, "The body could not be read to its end: it is cut short or not compressed as Content-Encoding says.")
 }

@@ -23,15 +23,16 @@ func (s *Store) Commit(ctx context.Context, c *store.Commit) (store.Offset, erro
 	if err := check(c); err != nil {
 		return store.Offset{}, err
 	}
-	if err := s.room(written(c)); err != nil {
-		return store.Offset{}, err
-	}
 	to := c.To
 	to.Revision = c.From.Revision + 1
-	if !c.DryRun {
-		s.expect(c.Events)
-	}
 	err := s.write(ctx, func(w *conn, gen int64) error {
+		// Whoever wrote while this commit waited for its turn has taken room.
+		if err := s.room(written(c)); err != nil {
+			return err
+		}
+		if !c.DryRun {
+			s.expect(c.Events)
+		}
 		if err := w.moveOffset(ctx, c.Partition, c.From, to); err != nil {
 			return err
 		}

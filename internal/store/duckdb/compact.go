@@ -126,6 +126,9 @@ func (s *Store) compactSlice(ctx context.Context, sl slice) (fewer int, err erro
 	}
 	if read > 1 {
 		err = s.write(ctx, func(c *conn, _ int64) error {
+			if err := s.room(compacted); err != nil {
+				return err
+			}
 			n, err := c.exec(`DELETE FROM `+res.table+` WHERE `+w.sql, w.args...)
 			if err != nil {
 				return err

@@ -29,6 +29,9 @@ func (s *Store) maintain(ctx context.Context, every time.Duration) {
 
 // keepUp compacts and checkpoints once. Full says, from one call to the next, that it could not for want of room, which is told once.
 func (s *Store) keepUp(ctx context.Context, full bool) bool {
+	if s.sick.Load() != nil {
+		return full // what is in memory must not be written
+	}
 	what := "compaction of rollups"
 	err := s.room(compacted)
 	if err == nil {
@@ -37,9 +40,11 @@ func (s *Store) keepUp(ctx context.Context, full bool) bool {
 			s.log.Debug("compacted rollups", slog.Int("rows_fewer", merged))
 		}
 	}
-	if err == nil {
-		what = "checkpoint"
-		err = s.checkpointIfDue(ctx, s.now())
+	// A checkpoint may fit into the file as it is, and it frees the log: it is not kept waiting by a compaction that has no room.
+	if err == nil || errors.Is(err, store.ErrFull) && !errors.Is(err, store.ErrBroken) {
+		if failed := s.checkpointIfDue(ctx, s.now()); failed != nil {
+			what, err = "checkpoint", failed
+		}
 	}
 	again := errors.Is(err, store.ErrFull)
 	switch {

@@ -15,41 +15,81 @@ const quarantineTable = `CREATE TABLE quarantine (
 	"partition" INTEGER NOT NULL, tenant VARCHAR NOT NULL, id VARCHAR NOT NULL, seq UBIGINT NOT NULL, idx UINTEGER NOT NULL,
 	stage VARCHAR NOT NULL, reason VARCHAR NOT NULL, event BLOB, raw BLOB, held_at BIGINT NOT NULL, attempts BIGINT NOT NULL)`
 
-// replaceQuarantine adds entries, counting how often each was put there, and removes the released ones.
+// replaceQuarantine adds entries, counting how often each was put there, and removes the released ones. One message of the log may hold
+// thousands of events that fail, so no statement is made for a single entry.
 func (c *conn) replaceQuarantine(ctx context.Context, m *store.Commit) error {
+	if len(m.Quarantine)+len(m.Released) == 0 {
+		return nil
+	}
+	keys := make([]store.QuarantineKey, 0, len(m.Quarantine)+len(m.Released))
 	for i := range m.Quarantine {
-		q := &m.Quarantine[i]
-		before, err := c.number(ctx, `SELECT max(attempts) FROM quarantine WHERE tenant = $1 AND id = $2`, string(q.Tenant), q.ID)
-		if err != nil {
-			return err
-		}
-		if err := c.release(q.QuarantineKey); err != nil {
-			return err
-		}
-		var encoded, raw any
-		if q.Event != nil {
-			encoded = event.AppendEvent(event.BeginBatch(nil), q.Tenant, q.Event)
-		}
-		if q.Raw != nil {
-			raw = q.Raw
-		}
-		_, err = c.exec(`INSERT INTO quarantine VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`, m.Partition, string(q.Tenant), q.ID,
-			q.Position.Seq, uint64(q.Position.Index), q.Stage, q.Reason, encoded, raw, q.At.UnixNano(), before+1)
-		if err != nil {
-			return err
-		}
+		keys = append(keys, m.Quarantine[i].QuarantineKey)
+	}
+	keys = append(keys, m.Released...)
+	attempts, err := c.takeFromQuarantine(ctx, keys)
+	if err != nil {
+		return err
+	}
+	for i := range m.Quarantine {
+		attempts[m.Quarantine[i].QuarantineKey]++
 	}
 	for _, k := range m.Released {
-		if err := c.release(k); err != nil {
-			return err
+		delete(attempts, k)
+	}
+	var rows []*store.Quarantined
+	for _, q := range lastOfEach(m.Quarantine, func(q *store.Quarantined) store.QuarantineKey { return q.QuarantineKey }) {
+		if attempts[q.QuarantineKey] > 0 {
+			rows = append(rows, q)
 		}
 	}
-	return nil
+	if len(rows) == 0 {
+		return nil
+	}
+	return c.appendRows("quarantine", len(rows), func(f *filling, from, to int) {
+		for i, q := range rows[from:to] {
+			f.int32(0, i, part(m.Partition))
+			f.string(1, i, string(q.Tenant))
+			f.string(2, i, q.ID)
+			f.uint64(3, i, q.Position.Seq)
+			f.uint32(4, i, q.Position.Index)
+			f.string(5, i, q.Stage)
+			f.string(6, i, q.Reason)
+			if q.Event == nil {
+				f.null(7, i)
+			} else {
+				f.blob(7, i, event.AppendEvent(event.BeginBatch(nil), q.Tenant, q.Event))
+			}
+			f.blob(8, i, q.Raw)
+			f.int64(9, i, q.At.UnixNano())
+			f.int64(10, i, attempts[q.QuarantineKey])
+		}
+	})
 }
 
-func (c *conn) release(k store.QuarantineKey) error {
-	_, err := c.exec(`DELETE FROM quarantine WHERE tenant = $1 AND id = $2`, string(k.Tenant), k.ID)
-	return err
+// takeFromQuarantine removes the entries with these keys, and says how often each of them had been put there.
+func (c *conn) takeFromQuarantine(ctx context.Context, keys []store.QuarantineKey) (attempts map[store.QuarantineKey]int64, err error) {
+	tenants, ids := make([]string, len(keys)), make([]string, len(keys))
+	for i, k := range keys {
+		tenants[i], ids[i] = string(k.Tenant), k.ID
+	}
+	const among = ` FROM quarantine WHERE (tenant, id) IN (SELECT unnest($1::VARCHAR[]), unnest($2::VARCHAR[]))`
+	r, err := c.query(ctx, `SELECT tenant, id, attempts`+among, tenants, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
+	attempts = map[store.QuarantineKey]int64{}
+	for r.next() {
+		for i := range r.rows {
+			k := store.QuarantineKey{Tenant: tenant.ID(r.string(0, i)), ID: r.string(1, i)}
+			attempts[k] = max(attempts[k], r.int64(2, i))
+		}
+	}
+	if len(attempts) == 0 {
+		return attempts, nil
+	}
+	_, err = c.exec(`DELETE`+among, tenants, ids)
+	return attempts, err
 }
 
 func (c *conn) quarantined(ctx context.Context, partition int) ([]store.QuarantineKey, error) {

@@ -26,6 +26,8 @@ const (
 	rewritten = 4 * rowGroup
 	// compacted is more than compaction writes at a time.
 	compacted = 8 << 20
+	// checkpointMark is more than a checkpoint writes beside what it stores: a mark in the log, and lists of free blocks.
+	checkpointMark = 1 << 20
 	// What a rollup takes depends on its sketches, and what a state takes on how much its incident has to tell: these are plenty.
 	rollupBytes = 2 << 10
 	stateBytes  = 4 << 10
@@ -78,7 +80,16 @@ func (s *Store) roomForCheckpoint(ctx context.Context) error {
 		s.giveBack(c, err == nil)
 	}
 	need := log + rewriting(used, rows)
+	if free, _, err := s.disk(); err == nil && fitsInside(need, inside, free) {
+		return nil
+	}
 	return s.room(need - min(need, inside))
+}
+
+// fitsInside says whether a checkpoint that writes need bytes finds its place in what is free inside the file, with a margin, so that it takes
+// nothing from the disk but the mark it leaves in the log, and may be made on a disk that is full for all else. Then the log is gone.
+func fitsInside(need, inside, free uint64) bool {
+	return inside >= need+need/4+checkpointMark && free >= checkpointMark
 }
 
 // rewriting bounds what a checkpoint writes anew of so many bytes in so many rows.

@@ -303,3 +303,67 @@ func TestAWriterThatPanicsLeavesNothingBehind(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestOnAFullDiskACheckpointIsMadeThatFitsIntoItsFile(t *testing.T) {
+	var free atomic.Uint64
+	free.Store(1 << 40)
+	path := filepath.Join(t.TempDir(), "events.duckdb")
+	s, err := Open(t.Context(), Config{Path: path, CompactEvery: -1, CheckpointLog: 1, Disk: func() (uint64, uint64, error) { return free.Load(), 1 << 40, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &filler{t: t, s: s, noise: true}
+	run := func(sql string) {
+		t.Helper()
+		if err := s.write(t.Context(), func(c *conn, _ int64) error { _, err := c.exec(sql); return err }); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.checkpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(`CREATE TABLE ballast AS SELECT random() AS a, random() AS b FROM range(2000000)`)
+	if err := f.commit(1000); err != nil {
+		t.Fatal(err)
+	}
+	run(`DROP TABLE ballast`) // what comes behind it in the file stays there
+	if err := f.commit(100); err != nil {
+		t.Fatal(err)
+	}
+	before := sizeOf(path)
+	free.Store(checkpointMark)
+	if !s.keepUp(t.Context(), false) {
+		t.Error("compaction had room")
+	}
+	if sizeOf(path+".wal") > 0 || sizeOf(path) > before {
+		t.Errorf("the log has %d bytes; the file had %d and has %d", sizeOf(path+".wal"), before, sizeOf(path))
+	}
+	f.check()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestACommitAsksForRoomWhenItIsItsTurn(t *testing.T) {
+	var free atomic.Uint64
+	free.Store(1 << 40)
+	s, err := Open(t.Context(), Config{Path: filepath.Join(t.TempDir(), "events.duckdb"), CompactEvery: -1, Disk: func() (uint64, uint64, error) { return free.Load(), 1 << 40, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &filler{t: t, s: s}
+	if err := s.lock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() { done <- f.commit(1) }()
+	free.Store(0) // whether the commit has begun to wait by now or not
+	s.unlock()
+	if err := <-done; !errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrBroken) {
+		t.Errorf("without room: %v", err)
+	}
+	f.check()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}

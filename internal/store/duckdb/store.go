@@ -284,6 +284,10 @@ func (s *Store) write(ctx context.Context, writer func(c *conn, gen int64) error
 func (s *Store) lock(ctx context.Context) error {
 	select {
 	case s.writing <- struct{}{}:
+		if sick := s.sick.Load(); sick != nil { // since it was let in
+			s.unlock()
+			return *sick
+		}
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

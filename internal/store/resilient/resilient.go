@@ -5,6 +5,7 @@ package resilient
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -20,8 +21,10 @@ type Config struct {
 	Open func(ctx context.Context) (store.Events, error)
 	// SetAside moves a damaged store's files away and says where to. The store is closed then.
 	SetAside func(now time.Time) (path string, err error)
-	// Seed gives an empty store what the log cannot.
+	// Seed gives an empty store what the log cannot. It may be called again for one that has some or all of it.
 	Seed func(ctx context.Context, events store.Events) error
+	// Marker is a file that is there as long as the store is one that replaced another and is not complete yet: so that a start knows.
+	Marker string
 	// Retry is the pause between attempts to open; 0 is a second.
 	Retry time.Duration
 	// Wait is how long a call waits for a store that is being opened again before it gives up with ErrUnavailable; 0 is five seconds.
@@ -64,35 +67,57 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s := &Store{cfg: cfg, opened: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	below, err := cfg.Open(ctx)
+	var err error
+	if s.rebuild, err = readMarker(cfg.Marker); err != nil {
+		s.cancel()
+		return nil, err
+	}
+	s.current, err = s.open(ctx)
 	if errors.Is(err, store.ErrDamaged) {
-		below, s.rebuild, err = s.replace(ctx, err)
+		if err = s.setAside(err); err == nil {
+			s.current, err = s.open(ctx)
+		}
 	}
 	if err != nil {
 		s.cancel()
 		return nil, err
 	}
-	s.current = below
 	return s, nil
 }
 
-// replace sets the files aside and opens an empty store.
-func (s *Store) replace(ctx context.Context, why error) (store.Events, *Rebuild, error) {
-	now := s.cfg.Now().UTC()
-	path, err := s.cfg.SetAside(now)
-	if err != nil {
-		return nil, nil, errors.Join(why, err)
-	}
-	s.cfg.Log.Error("the store of events is damaged; it was set aside and is rebuilt from the log, while events are taken as before",
-		"error.message", why.Error(), "file.path", path)
+// open opens the store below. One that replaced another has got what the log does not have before anybody sees it.
+func (s *Store) open(ctx context.Context) (store.Events, error) {
 	below, err := s.cfg.Open(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
+	}
+	if s.Rebuilding() == nil {
+		return below, nil
 	}
 	if err := s.cfg.Seed(ctx, below); err != nil {
-		return nil, nil, errors.Join(err, below.Close())
+		return nil, errors.Join(err, below.Close())
 	}
-	return below, &Rebuild{Since: now, Reason: why.Error(), SetAside: path}, nil
+	return below, nil
+}
+
+// setAside moves the damaged store's files away.
+func (s *Store) setAside(why error) error {
+	r := &Rebuild{Since: s.cfg.Now().UTC(), Reason: why.Error()}
+	// First, so that whatever becomes of this process the next one knows that the store lacks something.
+	if err := writeMarker(s.cfg.Marker, r); err != nil {
+		return errors.Join(why, err)
+	}
+	path, err := s.cfg.SetAside(r.Since)
+	if err != nil {
+		return errors.Join(why, err)
+	}
+	r.SetAside = path
+	s.cfg.Log.Error("the store of events is damaged; it was set aside and is rebuilt from the log, while events are taken as before",
+		"error.message", why.Error(), "file.path", path)
+	s.mu.Lock()
+	s.rebuild = r
+	s.mu.Unlock()
+	return writeMarker(s.cfg.Marker, r)
 }
 
 // Rebuilding says that the store was replaced and is not known to be complete yet.
@@ -106,6 +131,9 @@ func (s *Store) Rebuilding() *Rebuild {
 func (s *Store) Rebuilt() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := removeMarker(s.cfg.Marker); err != nil {
+		s.cfg.Log.Warn("the next start will say that the store of events is being rebuilt, although it is complete", "error.message", err.Error())
+	}
 	s.rebuild = nil
 }
 
@@ -117,17 +145,26 @@ func (s *Store) Broken() bool {
 }
 
 // read runs a call that changes nothing. When the store breaks under it, it is made again on the one that is opened then, unless given says that a
-// callback has had something of it: who asks notices only that it took longer.
+// callback has had something of it: who asks notices only that it took longer. But not on one that has replaced it: who asked before that
+// expects all that there is, and is told to ask again.
 func (s *Store) read(ctx context.Context, given *bool, f func(store.Events) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.cfg.Wait, store.ErrUnavailable)
 	defer cancel()
+	before := s.Rebuilding()
 	for {
-		err := s.use(ctx, f)
-		if !errors.Is(err, store.ErrUnavailable) || given != nil && *given || ctx.Err() != nil {
+		err := s.use(ctx, func(below store.Events) error {
+			if r := s.Rebuilding(); r != nil && r != before {
+				return errReplaced
+			}
+			return f(below)
+		})
+		if !errors.Is(err, store.ErrUnavailable) || errors.Is(err, errReplaced) || given != nil && *given || ctx.Err() != nil {
 			return err
 		}
 	}
 }
+
+var errReplaced = fmt.Errorf("%w: the store has just been found damaged, and is rebuilt", store.ErrUnavailable)
 
 // use runs a call on the store below as soon as there is one, at most until wait ends. The mutex is not held meanwhile: a callback may call
 // the store again.
@@ -195,22 +232,28 @@ func (s *Store) reopen(why error) {
 	}
 	said := false
 	for {
-		below, rebuild, err := s.attempt(damaged, why)
+		var below store.Events
+		var err error
+		if damaged {
+			if err = s.setAside(why); err == nil {
+				damaged = false // a new one that cannot be opened or filled yet is not set aside as well
+			}
+		}
+		if err == nil {
+			below, err = s.open(s.ctx)
+			if errors.Is(err, store.ErrDamaged) {
+				damaged, why = true, err
+			}
+		}
 		if err == nil {
 			s.mu.Lock()
 			s.current = below
 			s.gen++
 			close(s.opened)
 			s.opened = make(chan struct{})
-			if rebuild != nil {
-				s.rebuild = rebuild
-			}
 			s.mu.Unlock()
 			s.cfg.Log.Info("the store of events is open again")
 			return
-		}
-		if errors.Is(err, store.ErrDamaged) {
-			damaged, why = true, err
 		}
 		if !said {
 			said = true
@@ -222,14 +265,6 @@ func (s *Store) reopen(why error) {
 		case <-time.After(s.cfg.Retry):
 		}
 	}
-}
-
-func (s *Store) attempt(damaged bool, why error) (store.Events, *Rebuild, error) {
-	if damaged {
-		return s.replace(s.ctx, why)
-	}
-	below, err := s.cfg.Open(s.ctx)
-	return below, nil, err
 }
 
 // Close implements store.Events.

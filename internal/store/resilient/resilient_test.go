@@ -94,6 +94,7 @@ func newRig(t *testing.T, wait time.Duration) *rig {
 		},
 		SetAside: func(now time.Time) (string, error) { return duckdb.SetAside(path, now) },
 		Seed:     func(context.Context, store.Events) error { return nil },
+		Marker:   path + ".rebuilding",
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 )
@@ -10,6 +11,7 @@ type choice struct {
 	use   int  // which of them is gone on with
 	renew bool // the other is made anew from it
 	aside bool // but kept for inspection
+	alone bool // the other is left as it is: it cannot be read now, so what is in it is not known
 	level slog.Level
 	why   string // what is said; nothing when all is well
 }
@@ -19,8 +21,9 @@ type choice struct {
 // other. The newer whole file therefore has everything.
 func choose(both [2]state) (choice, error) {
 	a, b := both[0], both[1]
-	whole := func(s state) bool { return s.here && s.damage == nil }
 	switch {
+	case a.unread != nil || b.unread != nil:
+		return alone(both)
 	case !a.here && !b.here:
 		return choice{use: 0, renew: true}, nil
 	case whole(a) && whole(b):
@@ -39,6 +42,26 @@ func choose(both [2]state) (choice, error) {
 		}
 	}
 	return choice{}, fmt.Errorf("%w, and so is its copy: move both files away, with their -wal files, and put the catalog's file of a backup in place of %s%s", ErrDamaged, a.path, what)
+}
+
+func whole(s state) bool { return s.here && s.damage == nil && s.unread == nil }
+
+// alone goes on with the one that can be read, if it is whole.
+func alone(both [2]state) (choice, error) {
+	use := 0
+	if both[0].unread != nil {
+		use = 1
+	}
+	read, other := both[use], both[1-use]
+	switch {
+	case whole(read):
+		return choice{use: use, alone: true, level: slog.LevelError, why: "a file of the catalog cannot be read: until it can be, or is moved away, nothing in the catalog can be changed"}, nil
+	case read.unread != nil:
+		return choice{}, fmt.Errorf("neither file of the catalog can be read: %w", errors.Join(both[0].unread, both[1].unread))
+	case read.damage != nil:
+		return choice{}, fmt.Errorf("%w; %s, which can be read, is damaged: %w", other.unread, read.path, read.damage)
+	}
+	return choice{}, fmt.Errorf("%w; %s is missing", other.unread, read.path)
 }
 
 // instead goes on with the one that is whole.

@@ -169,7 +169,7 @@ func anyDamage(t *testing.T, whole map[string][]byte, name string, alone bool, s
 		files[name] = harmed
 		path := lay(t, dir, files)
 		both, err := lookAtBoth(t.Context(), path, false)
-		if err != nil {
+		if err := errors.Join(err, both[0].unread, both[1].unread); err != nil {
 			t.Errorf("%s: %v", what, err)
 			return
 		}
@@ -257,7 +257,7 @@ func same(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	a, b := both[0], both[1]
-	if !a.here || !b.here || a.damage != nil || b.damage != nil || a.commits != b.commits || a.sum != b.sum {
+	if !a.here || !b.here || a.damage != nil || b.damage != nil || a.unread != nil || b.unread != nil || a.commits != b.commits || a.sum != b.sum {
 		t.Errorf("the files are not the same: %+v", both)
 	}
 }

@@ -62,8 +62,14 @@ func openReader(ctx context.Context, path string) (*sql.DB, error) {
 
 // write runs do in a transaction, which takes effect only when do returns nil. The mark is zero when do has changed nothing. Do must return the
 // error of a statement that fails. Tried says that an error may come after all was changed: whether it took effect is for the file to say.
+// The end of ctx interrupts statements, but not a commit: so that is no such error.
 func (f *file) write(ctx context.Context, do func(*sql.Tx) error) (m mark, tried bool, err error) {
-	tx, err := f.writer.BeginTx(ctx, nil)
+	conn, err := f.writer.Conn(ctx)
+	if err != nil {
+		return m, false, err
+	}
+	defer func() { _ = conn.Close() }()
+	tx, err := conn.BeginTx(context.WithoutCancel(ctx), nil)
 	if err != nil {
 		return m, false, err
 	}

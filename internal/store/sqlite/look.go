@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/url"
@@ -20,6 +21,7 @@ type state struct {
 	path    string
 	here    bool   // there is something in it: tables, or what is damaged
 	damage  error  // what is wrong with it; nil: it is whole
+	unread  error  // why it could not be read; then the rest says nothing
 	version int    // of its schema
 	commits int64  // how many transactions it has seen; 0: it is from before they were counted
 	sum     uint64 // of its content
@@ -47,11 +49,37 @@ func look(ctx context.Context, path string, used bool) (state, error) {
 		}
 		return s, nil
 	}
+	if s.damage, err = versions(path); err != nil || s.damage != nil {
+		return s, err
+	}
 	err = s.read(ctx)
 	if err = s.judge(ctx, err); err != nil {
 		return s, fmt.Errorf("look through %s: %w", path, err)
 	}
 	return s, nil
+}
+
+// versions looks at the two bytes of the header that say which format it takes to write and to read the file. A format that SQLite does not know is
+// no damage to it: it then refuses to write.
+func versions(path string) (damage, err error) {
+	const at = 18
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	var b [2]byte
+	if _, err := f.ReadAt(b[:], at); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	} else if err != nil {
+		return nil, nil // shorter than a header: SQLite says so
+	}
+	for i, v := range b {
+		if v != 1 && v != 2 {
+			return fmt.Errorf("byte %d of its header is %d", at+i, v), nil
+		}
+	}
+	return nil, nil
 }
 
 func openReadOnly(path string, immutable bool) (*sql.DB, error) {
@@ -121,8 +149,7 @@ func structure(ctx context.Context, q querier) (damage, err error) {
 	return errors.Join(found...), err
 }
 
-// judge tells what is wrong with a file from what is wrong with the machine, which it returns. Any other complaint of SQLite about statements
-// that are right is about the file.
+// judge tells what is wrong with a file from what is wrong with the machine, or isn't known, which it returns.
 func (s *state) judge(ctx context.Context, err error) error {
 	var e *driver.Error
 	switch {
@@ -133,36 +160,40 @@ func (s *state) judge(ctx context.Context, err error) error {
 	case errors.Is(err, sql.ErrNoRows):
 		s.damage = errors.New("its row of checksums is missing")
 		return nil
-	case errors.As(err, &e) && ofTheMachine(e.Code()):
-		return err
+	case errors.As(err, &e) && ofTheFile(e.Code()):
+		s.damage = err
+		return nil
 	}
-	s.damage = err
-	return nil
+	return err
 }
 
-func ofTheMachine(code int) bool {
+func ofTheFile(code int) bool {
 	switch code {
 	case codes.SQLITE_IOERR_SHORT_READ, codes.SQLITE_IOERR_CORRUPTFS, codes.SQLITE_IOERR_DATA:
-		return false
+		return true
 	}
 	switch code & 0xff { // the rest tells variants apart
-	case codes.SQLITE_IOERR, codes.SQLITE_FULL, codes.SQLITE_BUSY, codes.SQLITE_LOCKED, codes.SQLITE_CANTOPEN, codes.SQLITE_NOMEM, codes.SQLITE_INTERRUPT, codes.SQLITE_PERM:
+	case codes.SQLITE_CORRUPT, codes.SQLITE_NOTADB:
+		return true
+	case codes.SQLITE_ERROR: // a table or a column is missing, or the format is unknown: the statements are right
 		return true
 	}
 	return false
 }
 
-// lookAtBoth looks at the two files of a catalog at a time.
+// lookAtBoth looks at the two files of a catalog at a time. Its error is the end of ctx: that a file cannot be read is in its state.
 func lookAtBoth(ctx context.Context, path string, used bool) (both [2]state, err error) {
-	var errs [2]error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		both[1], errs[1] = look(ctx, copyPath(path), used)
+		both[1], both[1].unread = look(ctx, copyPath(path), used)
 	}()
-	both[0], errs[0] = look(ctx, path, used)
+	both[0], both[0].unread = look(ctx, path, used)
 	<-done
-	return both, errors.Join(errs[:]...)
+	if ctx.Err() != nil {
+		return both, context.Cause(ctx)
+	}
+	return both, nil
 }
 
 // copyPath is where the second file of the catalog at path is: catalog-copy.sqlite beside catalog.sqlite.
@@ -188,7 +219,7 @@ func Inspect(ctx context.Context, path string) (damage []error, err error) {
 		return nil, err
 	}
 	both, err := lookAtBoth(ctx, path, false)
-	if err != nil {
+	if err = errors.Join(err, both[0].unread, both[1].unread); err != nil {
 		return nil, err
 	}
 	for _, s := range both {

@@ -29,6 +29,9 @@ func (s *Store) open(ctx context.Context) error {
 	if s.reading {
 		return s.openToRead(ctx, both[c.use])
 	}
+	for _, f := range both {
+		_ = remove(f.path + madeAnew) // where it is in the way, renew says so
+	}
 	if err := makeFile(path); err != nil {
 		return err
 	}
@@ -68,6 +71,11 @@ func (s *Store) openToRead(ctx context.Context, from state) (err error) {
 func (s *Store) accompany(ctx context.Context, c choice, both [2]state) error {
 	other := both[1-c.use].path
 	told := []slog.Attr{slog.String("file", other), slog.String("from", s.first.path)}
+	if c.alone {
+		err := both[1-c.use].unread
+		s.log.LogAttrs(ctx, c.level, c.why, append(told, slog.String("error", err.Error()))...)
+		return err
+	}
 	var err error
 	if c.renew {
 		var folder string
@@ -135,7 +143,7 @@ func setAside(path string, now time.Time) (folder string, err error) {
 			return folder, err
 		}
 	}
-	return folder, nil
+	return folder, syncFolder(filepath.Join(folder, filepath.Base(path)))
 }
 
 // mend looks at both files again, while they are open and nobody writes, and puts right what is wrong.
@@ -149,13 +157,23 @@ func (s *Store) mend(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !c.renew {
+	ctx = context.WithoutCancel(ctx) // what follows must not be left half done because a caller has gone
+	if !c.renew && !c.alone {
 		c.use = s.index() // both are the same
 	}
 	if c.use != s.index() {
 		if err := s.swap(ctx, both[c.use].path); err != nil {
 			return fmt.Errorf("go on with the second file of the catalog: %w", err)
 		}
+	}
+	if s.silent {
+		if err := s.pass(ctx); err != nil {
+			return fmt.Errorf("move the catalog's revision on: %w", err)
+		}
+		c.renew = true // the other lacks that
+	}
+	if c.alone {
+		return s.accompany(ctx, c, both)
 	}
 	if s.second == nil || c.renew {
 		if err := s.dropSecond(); err != nil {
@@ -164,6 +182,9 @@ func (s *Store) mend(ctx context.Context) error {
 		if err := s.accompany(ctx, c, both); err != nil {
 			return err
 		}
+	}
+	if err := s.loadRevision(ctx); err != nil { // a change that failed may have moved it unheard
+		return err
 	}
 	s.torn = false
 	return nil
@@ -180,23 +201,30 @@ func (s *Store) swap(ctx context.Context, path string) error {
 			return err
 		}
 	}
+	s.second = next // from now on disconnect closes it
 	reader, err := openReader(ctx, next.path)
 	if err != nil {
-		return err // next is looked for again
+		return err
 	}
 	old := []*sql.DB{s.reader, s.first.writer}
 	s.first, s.second, s.reader = next, nil, reader
-	err = closeAll(old...)
-	// Who has read what was damaged has to read it again.
-	revision := s.revision.Load() + 1
-	_, _, changed := s.first.write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE counters SET value = $1 WHERE name = 'revision'`, revision)
-		return err
+	s.silent = true
+	return closeAll(old...)
+}
+
+// pass moves the revision on past what was ever told: who has read what was damaged has to read it again, and the first file may not have
+// the number of a change that the other had alone.
+func (s *Store) pass(ctx context.Context) error {
+	var revision int64
+	_, _, err := s.first.write(ctx, func(tx *sql.Tx) error {
+		return tx.QueryRowContext(ctx, passSQL, s.revision.Load()).Scan(&revision)
 	})
-	if changed == nil {
-		s.moved(revision)
+	if err != nil {
+		return err
 	}
-	return errors.Join(err, changed)
+	s.moved(revision)
+	s.silent = false
+	return nil
 }
 
 // index says which of the two files is the first.

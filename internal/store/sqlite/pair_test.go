@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"bytes"
+	"context"
 	"database/sql"
 	"errors"
 	"log/slog"
@@ -281,15 +282,15 @@ func TestTheSumFollowsEveryStatement(t *testing.T) {
 		`INSERT INTO resources (tenant, kind, slug, id, body, revision, created_at, updated_at) VALUES ('t', 'k', 's', -1, '', 1, 9223372036854775807, 0)`,
 		`UPDATE resources SET lookup = 'x'`,
 	} {
-		err := s.write(t.Context(), statement, func(tx *sql.Tx) error {
-			_, err := tx.ExecContext(t.Context(), statement)
+		err := s.write(t.Context(), statement, func(ctx context.Context, tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, statement)
 			return err
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		both, err := lookAtBoth(t.Context(), s.path, true)
-		if err := errors.Join(err, both[0].damage, both[1].damage); err != nil || both[0].sum != both[1].sum {
+		if err := errors.Join(err, both[0].unread, both[1].unread, both[0].damage, both[1].damage); err != nil || both[0].sum != both[1].sum {
 			t.Fatal(statement, err, both)
 		}
 	}

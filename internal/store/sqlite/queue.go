@@ -40,7 +40,7 @@ func (s *Store) Enqueue(ctx context.Context, tail string, position uint64, jobs 
 			return fmt.Errorf("%s: job %q: %w", op, j.ID, err)
 		}
 	}
-	return s.write(ctx, op, func(tx *sql.Tx) error {
+	return s.write(ctx, op, func(ctx context.Context, tx *sql.Tx) error {
 		for _, j := range jobs {
 			if j.State == "" {
 				j.State = store.JobQueued
@@ -77,18 +77,16 @@ func (s *Store) Claim(ctx context.Context, now time.Time, lease time.Duration, l
 	if limit <= 0 {
 		return nil, nil
 	}
-	var claimed []store.Job
-	err := s.write(ctx, "claim jobs", func(tx *sql.Tx) error {
-		claimed = nil // it is called for each of the two files
+	return writeFor(ctx, s, "claim jobs", func(ctx context.Context, tx *sql.Tx) (claimed []store.Job, err error) {
 		due, err := queryJobs(ctx, tx, dueSQL, nanos(now), limit)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, j := range due {
 			ends := now.Add(lease)
 			n, err := affected(tx.ExecContext(ctx, leaseSQL, j.Tenant, j.ID, j.Attempts, nanos(ends), nanos(now)))
 			if err != nil {
-				return err
+				return nil, err
 			}
 			if n == 1 {
 				j.Attempts++
@@ -96,17 +94,13 @@ func (s *Store) Claim(ctx context.Context, now time.Time, lease time.Duration, l
 				claimed = append(claimed, j)
 			}
 		}
-		return nil
+		return claimed, nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	return claimed, nil
 }
 
 // Finish records how an attempt went.
 func (s *Store) Finish(ctx context.Context, j store.Job) error {
-	return s.write(ctx, fmt.Sprintf("finish job %q", j.ID), func(tx *sql.Tx) error {
+	return s.write(ctx, fmt.Sprintf("finish job %q", j.ID), func(ctx context.Context, tx *sql.Tx) error {
 		n, err := affected(tx.ExecContext(ctx, finishSQL, j.Tenant, j.ID, j.Attempts, j.State, nanos(j.NextAt), withoutZeros(j.Error), nanos(j.UpdatedAt)))
 		if err != nil || n == 1 {
 			return err

@@ -11,12 +11,13 @@ import (
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
-// The statements are text for SQLite and PostgreSQL alike. A writer moves the revision first: where several
+// The statements are text for SQLite and PostgreSQL alike, but for passSQL. A writer moves the revision first: where several
 // processes write, that row is what they queue up at, and what they read after it is the latest.
 const (
 	columns = `tenant, kind, slug, id, COALESCE(lookup, ''), body, revision, created_at, updated_at`
 
 	countSQL       = `UPDATE counters SET value = value + 1 WHERE name = $1 RETURNING value`
+	passSQL        = `UPDATE counters SET value = MAX(value, $1) + 1 WHERE name = 'revision' RETURNING value`
 	revisionSQL    = `SELECT value FROM counters WHERE name = 'revision'`
 	currentSQL     = `SELECT id, revision FROM resources WHERE tenant = $1 AND kind = $2 AND slug = $3`
 	putResourceSQL = `
@@ -34,18 +35,14 @@ RETURNING ` + columns
 
 // Put creates or changes a resource.
 func (s *Store) Put(ctx context.Context, p store.Put) (store.Resource, error) {
-	var r store.Resource
 	op := fmt.Sprintf("put %s %q", p.Kind, p.Slug)
 	if p.Tenant == "" || p.Kind == "" || p.Slug == "" {
-		return r, fmt.Errorf("%s: a resource needs a tenant, a kind and a slug", op)
+		return store.Resource{}, fmt.Errorf("%s: a resource needs a tenant, a kind and a slug", op)
 	}
 	if err := zeroFree(string(p.Tenant), string(p.Kind), p.Slug, p.Lookup, string(p.Body)); err != nil {
-		return r, fmt.Errorf("%s: %w", op, err)
+		return store.Resource{}, fmt.Errorf("%s: %w", op, err)
 	}
-	err := s.write(ctx, op, func(tx *sql.Tx) (err error) {
-		r, err = put(ctx, tx, p)
-		return err
-	})
+	r, err := writeFor(ctx, s, op, func(ctx context.Context, tx *sql.Tx) (store.Resource, error) { return put(ctx, tx, p) })
 	if err != nil {
 		return store.Resource{}, err
 	}
@@ -138,20 +135,20 @@ func (s *Store) List(ctx context.Context, t tenant.ID, k store.Kind) ([]store.Re
 
 // Delete removes a resource.
 func (s *Store) Delete(ctx context.Context, t tenant.ID, k store.Kind, slug string, ifRevision int64) error {
-	var revision int64
-	err := s.write(ctx, fmt.Sprintf("delete %s %q", k, slug), func(tx *sql.Tx) (err error) {
-		if revision, err = count(ctx, tx, "revision"); err != nil {
-			return err
+	revision, err := writeFor(ctx, s, fmt.Sprintf("delete %s %q", k, slug), func(ctx context.Context, tx *sql.Tx) (int64, error) {
+		revision, err := count(ctx, tx, "revision")
+		if err != nil {
+			return 0, err
 		}
 		var id, has int64
 		if err := tx.QueryRowContext(ctx, currentSQL, t, k, slug).Scan(&id, &has); err != nil {
-			return err
+			return 0, err
 		}
 		if ifRevision != 0 && ifRevision != has {
-			return fmt.Errorf("%w: it is not at revision %d", store.ErrConflict, ifRevision)
+			return 0, fmt.Errorf("%w: it is not at revision %d", store.ErrConflict, ifRevision)
 		}
 		_, err = tx.ExecContext(ctx, deleteSQL, t, k, slug)
-		return err
+		return revision, err
 	})
 	if err != nil {
 		return err

@@ -55,6 +55,7 @@ type Store struct {
 	turns  chan struct{}
 	second *file
 	torn   bool // the files may differ: the next change mends them first
+	silent bool // another file was gone on with, and the revision hasn't moved on since
 
 	gate   sync.RWMutex // held for reading by each call, so that Close waits for them; taken after the turn
 	closed bool
@@ -173,45 +174,60 @@ func (s *Store) read(ctx context.Context, op string, f func(*sql.DB) error) erro
 }
 
 // write runs f in a transaction on each file, which takes effect only when f returns nil. F must not swallow the error of a statement.
-func (s *Store) write(ctx context.Context, op string, f func(*sql.Tx) error) error {
+func (s *Store) write(ctx context.Context, op string, f func(context.Context, *sql.Tx) error) error {
+	_, err := writeFor(ctx, s, op, func(ctx context.Context, tx *sql.Tx) (struct{}, error) { return struct{}{}, f(ctx, tx) })
+	return err
+}
+
+// writeFor is write for an f with a result. It returns that of the file which was kept: the other may be damaged, and the result there too.
+func writeFor[T any](ctx context.Context, s *Store, op string, f func(context.Context, *sql.Tx) (T, error)) (result T, err error) {
 	leave, err := s.turn(ctx)
 	if err == nil {
 		defer leave()
-		err = s.change(ctx, f)
+		var results [2]T
+		var kept int
+		kept, err = s.change(ctx, func(ctx context.Context, tx *sql.Tx, which int) (err error) {
+			results[which], err = f(ctx, tx)
+			return err
+		})
+		if err == nil {
+			return results[kept], nil
+		}
 	}
-	return s.fail(ctx, op, err)
+	return result, s.fail(ctx, op, err)
 }
 
-// change changes one file and then the other. What is only in the first has not happened yet, though it is seen: either the other
-// is made anew from the first at once, or the call fails, and then it depends on the files what becomes of the change.
-func (s *Store) change(ctx context.Context, f func(*sql.Tx) error) error {
+// change changes one file and then the other, and says whether what it did in the one (0) or in the other (1) was kept. What is only in the
+// first has not happened yet, though it is seen: either the other is made anew from the first at once, or the call fails, and then it
+// depends on the files what becomes of the change.
+func (s *Store) change(ctx context.Context, f func(ctx context.Context, tx *sql.Tx, which int) error) (kept int, err error) {
 	if s.torn {
 		if err := s.mend(ctx); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	first := s.first
-	m, tried, err := first.write(ctx, f)
+	m, tried, err := first.write(ctx, func(tx *sql.Tx) error { return f(ctx, tx, 0) })
 	if err != nil {
 		if tried {
 			s.torn = true
 			err = errors.Join(err, s.loadRevision(context.WithoutCancel(ctx))) // it must not lag behind the file
 		}
-		return err
+		return 0, err
 	}
 	if m == (mark{}) {
-		return nil
+		return 0, nil
 	}
 	ctx = context.WithoutCancel(ctx) // there is no way back
-	other, _, err := s.second.write(ctx, f)
+	other, _, err := s.second.write(ctx, func(tx *sql.Tx) error { return f(ctx, tx, 1) })
 	if err == nil && other == m {
-		return nil
+		return 0, nil
 	}
 	if e := s.mend(ctx); e != nil {
-		return errors.Join(err, e, s.loadRevision(ctx))
+		return 0, errors.Join(err, e, s.loadRevision(ctx))
 	}
 	if s.first != first {
-		return err // the first was damaged: what it had alone is gone
+		return 1, err // the first was damaged: what it had alone is gone
 	}
-	return nil
+	return 0, nil
 }
