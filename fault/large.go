@@ -204,18 +204,18 @@ func (b *bulk) damaged() error {
 		return err
 	}
 	before := b.sent.Load()
-	for {
+	if under, err := b.rebuilding(); err != nil || !under {
+		return fmt.Errorf("%w: the store's file cannot be read, and nothing is said of it (%v)", errSilent, err) //nolint:errorlint // two causes
+	}
+	for under := true; under; {
 		if err := b.send(largeSenders * largeBatch); err != nil {
 			return err
 		}
-		under, err := b.rebuilding()
-		if err != nil {
+		pause(b.r.ctx, 500*time.Millisecond)
+		var err error
+		if under, err = b.rebuilding(); err != nil {
 			return err
 		}
-		if !under {
-			break
-		}
-		pause(b.r.ctx, 500*time.Millisecond)
 	}
 	took := time.Since(began)
 	if err := b.check(); err != nil {
@@ -248,11 +248,11 @@ func ruin(path string) error {
 	if err != nil {
 		return err
 	}
-	junk := make([]byte, 64)
+	junk := make([]byte, 128)
 	for i := range junk {
 		junk[i] = 0xa5
 	}
-	for _, at := range []int64{4096 + 64, 8192 + 64} {
+	for _, at := range []int64{4096, 8192} {
 		if _, err := f.WriteAt(junk, at); err != nil {
 			return errors.Join(err, f.Close())
 		}

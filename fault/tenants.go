@@ -74,7 +74,7 @@ func loudTenant(r *rig) error {
 	if err := c.prepare(); err != nil {
 		return err
 	}
-	for range r.times(2, 12) {
+	for range r.times(2, 8) {
 		for k := range kinds {
 			if err := c.window(k); err != nil {
 				return err
@@ -121,7 +121,7 @@ func (c *contest) makeLoud(k kind, t client.Tenant) error {
 // window lets the calm tenants send, and perhaps a loud one, and notes how long the calm ones' answers took.
 func (c *contest) window(k kind) error {
 	r, l := c.rig, &c.loud[k]
-	length := time.Duration(r.times(1200, 8000)) * time.Millisecond
+	length := time.Duration(r.times(1200, 5000)) * time.Millisecond
 	var result flooded
 	var failed error
 	var flood sync.WaitGroup
