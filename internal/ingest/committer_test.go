@@ -16,14 +16,19 @@ import (
 
 // memoryLog is a log whose appends wait until they are let through.
 type memoryLog struct {
-	gate chan error // an append takes one; its error is the append's
-	mu   sync.Mutex
-	all  [][]byte
+	gate    chan error    // an append takes one; its error is the append's
+	entered chan struct{} // has something once an append has begun
+	mu      sync.Mutex
+	all     [][]byte
 }
 
 func (l *memoryLog) Partitions() int { return 1 }
 
 func (l *memoryLog) Append(ctx context.Context, _ int, payload []byte) (uint64, error) {
+	select {
+	case l.entered <- struct{}{}:
+	default:
+	}
 	select {
 	case err := <-l.gate:
 		if err != nil {
@@ -55,7 +60,7 @@ func (l *memoryLog) events(t *testing.T) (perMessage []int, ids map[string]int) 
 }
 
 func newCommitter(limit int) (*memoryLog, *ingest.Committer) {
-	l := &memoryLog{gate: make(chan error)}
+	l := &memoryLog{gate: make(chan error), entered: make(chan struct{}, 1)}
 	return l, ingest.NewCommitter(l, limit, time.Now)
 }
 
@@ -74,27 +79,26 @@ func TestRequestsThatArriveDuringAnAppendShareTheNextMessage(t *testing.T) {
 	results := make(chan error, 100)
 	commit := func(from int) { results <- errorOf(c.Commit(t.Context(), "t", some(from, 2, 10))) }
 	go commit(0)
-	l.gate <- nil // the first is on its way alone
-	if err := <-results; err != nil {
-		t.Fatal(err)
-	}
+	<-l.entered // the first is on its way alone
 	var group sync.WaitGroup
 	for i := 1; i <= 50; i++ {
 		group.Go(func() { commit(i * 100) })
 	}
-	for range 50 { // at most; fewer are needed
-		select {
-		case l.gate <- nil:
-		case <-time.After(100 * time.Millisecond):
-		}
+	for c.Waiting() < 50 {
+		runtime.Gosched()
+	}
+	for range 2 {
+		l.gate <- nil
 	}
 	group.Wait()
-	messages, ids := l.events(t)
-	if len(ids) != 102 {
-		t.Fatalf("%d events, want 102", len(ids))
+	for range 51 {
+		if err := <-results; err != nil {
+			t.Fatal(err)
+		}
 	}
-	if len(messages) > 20 {
-		t.Errorf("%d messages for 51 requests: they were not grouped", len(messages))
+	messages, ids := l.events(t)
+	if len(ids) != 102 || len(messages) != 2 {
+		t.Errorf("%d events in %d messages, want 102 in 2", len(ids), len(messages))
 	}
 	c.Stop()
 }
