@@ -81,8 +81,12 @@ fmt: $(LINTER) $(MODULES) ## format Go and TypeScript sources
 	@cd web && $(NPM) run --silent format
 
 .PHONY: bench
-bench: build ## measure events per second in process (make bench ARGS='--help' says what can be set)
-	@$(BIN) bench $(ARGS)
+bench: build ## measure everything once, in some minutes (make bench ARGS='--help' says what can be set; ARGS='--parts all' does each five times)
+	@$(BIN) bench $(or $(ARGS),--parts all --runs 1 --for 5s --events 1000000)
+
+.PHONY: bench-long
+bench-long: build ## store 100 million events (some 20 GB, most of an hour) and ask for them
+	@$(BIN) bench --parts read --events 100000000 $(or $(ARGS),--runs 3)
 
 .PHONY: fuzz
 fuzz: tools-go ## run each fuzz target for FUZZTIME (20s)

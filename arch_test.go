@@ -42,6 +42,7 @@ func layout() []place {
 			"client/ledger": "the verify command reads a sender's ledger",
 			"tenant":        "the verify command is told whose ledger it is",
 			"bench":         "the bench command runs the load generator",
+			"bench/*":       "and the measurements of servers in processes of their own",
 			"backup":        "the backup and restore commands",
 			"demo":          "the demo command runs the simulated vendors",
 		}},
@@ -55,6 +56,7 @@ func layout() []place {
 			"catalog": "the typed side of the catalog, which its handlers read and change",
 			"auth":    "each route names the permission that it takes",
 			"notify":  "channels are checked when they are saved, and tried on request",
+			"report":  "reports are ordered, shown and downloaded by routes of the one table",
 		}},
 		{name: "ui"},
 		{name: "web", may: []string{"auth", "tenant"}},
@@ -66,7 +68,11 @@ func layout() []place {
 			"store":  "what is older than memory is read there; the types of the seam",
 			"alert":  "incidents are a topic",
 		}},
-		{name: "report", may: []string{"query", "series", "tenant"}},
+		{name: "report", may: []string{"query", "series", "tenant"}, beyond: map[string]string{
+			"event":  "a report of events has them as they are stored",
+			"metric": "a report of a metric is the answer of a query, which needs the metric",
+			"store":  "the types of the seam, by which events are read",
+		}},
 		{name: "notify", may: []string{"alert"}, beyond: map[string]string{
 			"tenant": "a channel belongs to a tenant",
 			"store":  "channels and what was delivered are kept there",
@@ -90,10 +96,16 @@ func layout() []place {
 		{name: "store", may: nouns, beyond: map[string]string{
 			"alert": "rules and incidents are among what it keeps",
 		}},
-		{name: "store/*", may: nouns, beyond: map[string]string{
-			"store": "the seam that a backend fills",
-			"alert": "rules and incidents are among what it keeps",
+		{name: "store/segment", may: append([]string{"store/column", "store/shred"}, nouns...), beyond: map[string]string{
+			"store": "the seam whose questions about events it answers",
 		}},
+		{name: "store/*", may: nouns, beyond: map[string]string{
+			"store":         "the seam that a backend fills",
+			"store/segment": "where the embedded backend has its events",
+			"alert":         "rules and incidents are among what it keeps",
+		}},
+		{name: "store/shred", may: []string{"store/column"}},
+		{name: "store/column"},
 		{name: "process", may: append([]string{"bus"}, nouns...), beyond: map[string]string{
 			"alert": "rules are evaluated on each commit, by the partition's owner",
 			"store": "the types of the seam: it is declared by its provider",
@@ -135,6 +147,7 @@ func layout() []place {
 		{name: "bench", may: []string{"client"}, beyond: map[string]string{
 			"app": "without an address it measures a server inside its own process",
 		}},
+		{name: "bench/*", may: []string{"client", "bench", "bench/*"}},
 		{name: "e2e", may: []string{"client"}},
 		{name: "fault", may: []string{"client"}, beyond: map[string]string{
 			"client/ledger": "the writers keep one",

@@ -240,7 +240,7 @@ func (r *run) judge(all []*breach, in *receiver, result *AlertResult) {
 			times = append(times, at.Sub(b.sent))
 		}
 	}
-	result.Latency = latencyOf(times)
+	result.Latency = LatencyOf(times)
 }
 
 // dropRules deletes what alert has made: the channel last, once it has carried the news that the rules' incidents are over.

@@ -62,7 +62,7 @@ func TestPercentilesAreValuesThatWereMeasured(t *testing.T) {
 		"two":     {[]time.Duration{3 * time.Millisecond, time.Millisecond}, Latency{2, 1, 3, 3, 3}},
 		"hundred": {hundred, Latency{100, 50, 90, 99, 100}},
 	} {
-		if got := latencyOf(c.in); got != c.want {
+		if got := LatencyOf(c.in); got != c.want {
 			t.Errorf("%s: %+v, want %+v", name, got, c.want)
 		}
 	}

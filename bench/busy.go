@@ -48,7 +48,7 @@ func (b *busyChart) result(log []sent) Busy {
 		return Busy{}
 	}
 	before, at := behind(b.frames, log)
-	return Busy{Frames: len(b.frames), Before: latencyOf(before), At: latencyOf(at)}
+	return Busy{Frames: len(b.frames), Before: LatencyOf(before), At: LatencyOf(at)}
 }
 
 // behind computes how old the oldest event not shown was, just before each frame but the first, and at it. Events are taken to

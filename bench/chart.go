@@ -219,7 +219,7 @@ func (r *run) sendProbes(ctx context.Context, lanes []*lane, l *load, result *Ch
 		l.mu.Unlock()
 	}
 	result.Probes, result.Lost = r.Probes, r.Probes-result.Failed-len(all)
-	result.Latency, result.Ack = latencyOf(all), latencyOf(acks)
+	result.Latency, result.Ack = LatencyOf(all), LatencyOf(acks)
 	return ctx.Err()
 }
 

@@ -78,7 +78,7 @@ func (r *run) ingest(ctx context.Context, report *Report) error {
 	}
 	res.Rate = math.Round(float64(res.Accepted) / end.Sub(from).Seconds())
 	res.EventBytes = math.Round(float64(f.bytes.Load()) / float64(max(1, f.next.Load())))
-	res.Ack, res.BatchSize, res.Connections = latencyOf(f.acks), r.BatchSize, r.Connections
+	res.Ack, res.BatchSize, res.Connections = LatencyOf(f.acks), r.BatchSize, r.Connections
 	report.Ingest = res
 	return nil
 }

@@ -204,6 +204,6 @@ func (l *load) stop() LoadResult {
 	defer l.mu.Unlock()
 	l.totals.Rate = float64(l.totals.Sent) / took.Seconds()
 	l.totals.Late = ms(l.late)
-	l.totals.Ack = latencyOf(l.acks)
+	l.totals.Ack = LatencyOf(l.acks)
 	return l.totals
 }

@@ -50,7 +50,7 @@ func (r *run) query(ctx context.Context, report *Report) error {
 		}
 		exact = append(exact, took)
 	}
-	res.Minutes, res.Exact = latencyOf(minutes), latencyOf(exact)
+	res.Minutes, res.Exact = LatencyOf(minutes), LatencyOf(exact)
 	report.Query = res
 	return nil
 }

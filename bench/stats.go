@@ -15,8 +15,8 @@ type Latency struct {
 	Max   float64 `json:"max_ms"`
 }
 
-// latencyOf describes times; it sorts them.
-func latencyOf(times []time.Duration) Latency {
+// LatencyOf describes times; it sorts them.
+func LatencyOf(times []time.Duration) Latency {
 	slices.Sort(times)
 	return Latency{Count: len(times), P50: ms(percentile(times, 50)), P90: ms(percentile(times, 90)), P99: ms(percentile(times, 99)),
 		Max: ms(percentile(times, 100))}

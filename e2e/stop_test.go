@@ -128,7 +128,7 @@ func TestWhatADamagedLogHasLostIsNamed(t *testing.T) {
 		t.Fatal(files, err)
 	}
 	for _, name := range files {
-		if err := os.Remove(name); err != nil {
+		if err := os.RemoveAll(name); err != nil {
 			t.Fatal(err)
 		}
 	}

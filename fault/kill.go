@@ -17,11 +17,11 @@ import (
 func killScenarios() []scenario {
 	return []scenario{
 		{name: "kill/ingest", about: "kill -9 at random moments while events come in", short: 1, long: 10, run: killCycles(3, 6, killDuringIngest)},
-		{name: "kill/commit", about: "kill -9 while a commit is being written", short: 1, long: 10, run: killCycles(2, 5, killDuringCommit)},
+		{name: "kill/flush", about: "kill -9 while what was committed is written to disk", short: 1, long: 10, run: killCycles(2, 5, killDuringFlush)},
 		{name: "kill/start", about: "kill -9 while the server starts, several times in a row", short: 1, long: 10, run: killCycles(1, 2, killDuringStart)},
 		{name: "kill/first-start", about: "kill -9 while the very first start makes its files", short: 2, long: 40, run: killFirstStart},
 		{name: "kill/stop", about: "kill -9 during a clean stop", short: 1, long: 5, run: killCycles(1, 3, killDuringStop)},
-		{name: "kill/checkpoint", about: "kill -9 while DuckDB writes its log into its file", short: 1, long: 6, run: killDuringCheckpoints},
+		{name: "kill/seal", about: "kill -9 while a segment is made of large events", short: 1, long: 6, run: killDuringSeals},
 		{name: "kill/fill", about: "kill -9 while a new metric is filled", short: 1, long: 5, run: killDuringFill},
 		{name: "kill/catalog", about: "kill -9 while the catalog is changed", short: 1, long: 4, run: killCycles(2, 5, killDuringChange)},
 		{name: "restart", about: "clean stops and starts while events come in", short: 1, long: 5, run: killCycles(1, 4, cleanRestart)},
@@ -66,12 +66,12 @@ func killDuringIngest(r *rig) error {
 	return r.start()
 }
 
-// killDuringCommit waits until DuckDB's log grows, which it does within a commit.
-func killDuringCommit(r *rig) error {
+// killDuringFlush waits until DuckDB's log grows, which it does in the transaction that ends a flush.
+func killDuringFlush(r *rig) error {
 	pause(r.ctx, r.between(0, 400*time.Millisecond))
 	wal := filepath.Join(r.data, "events.duckdb.wal")
 	size := sizeOf(wal)
-	ctx, cancel := context.WithTimeout(r.ctx, 5*time.Second)
+	ctx, cancel := context.WithTimeout(r.ctx, 15*time.Second)
 	defer cancel()
 	err := poll(ctx, 100*time.Microsecond, func() error {
 		if sizeOf(wal) == size {
@@ -151,25 +151,24 @@ func cleanRestart(r *rig) error {
 	return r.start()
 }
 
-// killDuringCheckpoints sends large events, so that DuckDB's log soon is long enough for a checkpoint, and kills as it is made.
-func killDuringCheckpoints(r *rig) error {
-	const threshold = 64 << 20 // of the server
+// killDuringSeals sends large events, so that a segment takes a while to be made, and kills in the middle of it.
+func killDuringSeals(r *rig) error {
 	if err := r.setUp(); err != nil {
 		return err
 	}
-	wal := filepath.Join(r.data, "events.duckdb.wal")
 	for i := range r.times(1, 2) {
 		t := r.write(load{writers: 4, batch: 60, pad: 120 << 10})
 		ctx, cancel := context.WithTimeout(r.ctx, 60*time.Second)
 		err := poll(ctx, 500*time.Microsecond, func() error {
-			if size := sizeOf(wal); size < threshold {
-				return fmt.Errorf("DuckDB's log only has %d bytes", size)
+			half, err := filepath.Glob(filepath.Join(r.data, "events.duckdb.segments", "*.new"))
+			if err == nil && len(half) == 0 {
+				err = errors.New("no segment is being made")
 			}
-			return nil
+			return err
 		})
 		cancel()
 		if err == nil {
-			pause(r.ctx, r.between(0, 1500*time.Millisecond)) // the size is looked at once a second
+			pause(r.ctx, r.between(0, 200*time.Millisecond))
 			r.kill()
 			err = r.start()
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,7 +20,7 @@ import (
 type benchCmd struct {
 	Address     string        `help:"Server to measure; one is started in this process, on a temporary directory, when missing." placeholder:"URL"`
 	Key         string        `help:"API key of an editor or more. The events of the run stay: use a tenant that is there for it." env:"PULSESTREAM_API_KEY" placeholder:"KEY"`
-	Parts       []string      `help:"What to measure: chart, alert, ingest, query; all when missing."`
+	Parts       []string      `help:"What to measure. Of any server: chart, alert, ingest, query; these when missing. With servers of their own: ${perf_parts}. Or all."`
 	Rate        float64       `help:"Events a second while chart and alert are measured." default:"1000"`
 	Duration    time.Duration `help:"How long the chart is measured." default:"20s"`
 	Probes      int           `help:"Events whose way to the chart is measured." default:"500"`
@@ -32,24 +33,67 @@ type benchCmd struct {
 	JSON        bool          `help:"Print the report as JSON." name:"json"`
 	Check       bool          `help:"Fail when a goal is missed."`
 	TempDir     string        `help:"Where the data directory of the server in this process is made; put it on the disk that is to be measured." type:"path" placeholder:"DIR"`
+	Perf        perfFlags     `embed:""`
 	CPUProfile  string        `help:"Write a CPU profile of this process, for go tool pprof." name:"cpu-profile" type:"path" placeholder:"FILE"`
 }
 
+// results are those of both kinds of parts; what was not measured is nil.
+type results struct {
+	Server   *bench.Report `json:"server"`
+	Capacity *perfReport   `json:"capacity"`
+}
+
 // Run measures, prints, and fails when asked to check and a goal is missed.
-func (c *benchCmd) Run(ctx context.Context) error {
-	report, err := c.profiled(ctx)
-	if err != nil {
+func (c *benchCmd) Run(ctx context.Context) (err error) {
+	var r results
+	rest, own := splitParts(c.Parts)
+	if len(own) > 0 && c.Address != "" {
+		return fmt.Errorf("the parts %s start servers of their own: leave --address out", strings.Join(own, ", "))
+	}
+	if c.Parts = rest; len(rest) > 0 || len(own) == 0 {
+		if r.Server, err = c.profiled(ctx); err != nil {
+			return err
+		}
+	}
+	if len(own) > 0 {
+		if r.Capacity, err = c.Perf.measure(ctx, own, c.TempDir); err != nil {
+			return err
+		}
+	}
+	if err := r.write(c.JSON); err != nil || !c.Check {
 		return err
 	}
-	if c.JSON {
-		err = report.WriteJSON(os.Stdout)
-	} else {
-		err = report.WriteTable(os.Stdout)
+	return r.missed()
+}
+
+// write prints what there is.
+func (r *results) write(asJSON bool) error {
+	switch {
+	case asJSON && r.Capacity == nil:
+		return r.Server.WriteJSON(os.Stdout)
+	case asJSON:
+		e := json.NewEncoder(os.Stdout)
+		e.SetIndent("", "  ")
+		return e.Encode(r)
 	}
-	if err == nil && c.Check {
-		err = report.Missed()
+	if r.Server != nil {
+		if err := r.Server.WriteTable(os.Stdout); err != nil || r.Capacity == nil {
+			return err
+		}
+		fmt.Println()
 	}
-	return err
+	return r.Capacity.WriteTable(os.Stdout)
+}
+
+func (r *results) missed() error {
+	var errs []error
+	if r.Server != nil {
+		errs = append(errs, r.Server.Missed())
+	}
+	if r.Capacity != nil {
+		errs = append(errs, r.Capacity.Missed())
+	}
+	return errors.Join(errs...)
 }
 
 // profiled measures under the CPU profiler if that was asked for.

@@ -21,11 +21,14 @@ type cli struct {
 
 	Serve   serveCmd   `cmd:"" help:"Run the server."`
 	Demo    demoCmd    `cmd:"" help:"Run a server with simulated traffic, and see an outage caught."`
-	Bench   benchCmd   `cmd:"" help:"Measure a server: event to chart, breach to webhook, ingest, query."`
+	Bench   benchCmd   `cmd:"" help:"Measure a server: event to chart, breach to webhook, ingest, query, and how near it comes to what the machine can do."`
 	Verify  verifyCmd  `cmd:"" help:"Check that nothing is lost, nothing is stored twice, and every number is what the raw events say."`
 	Backup  backupCmd  `cmd:"" help:"Back up a data directory, while its server runs or not; a backup into the same directory again adds what is new."`
 	Restore restoreCmd `cmd:"" help:"Make a data directory from a backup, or only verify the backup."`
 	Version versionCmd `cmd:"" help:"Print the version."`
+
+	BenchServe benchServeCmd `cmd:"" hidden:"" help:"Run the server for bench, which may ask for a CPU profile."`
+	BenchNoop  benchNoopCmd  `cmd:"" hidden:"" help:"Run a server that does nothing, for bench to compare with."`
 }
 
 type versionCmd struct{}
@@ -47,7 +50,7 @@ func run(ctx context.Context, args []string) int {
 	var c cli
 	parser, err := kong.New(&c, kong.Name("pulsestream"), kong.UsageOnError(), kong.DefaultEnvars("PULSESTREAM"),
 		kong.Description("A control tower for the APIs your company lives on: vendors' webhooks and your own events in, live metrics and alerts out."),
-		kong.Configuration(yamlResolver), kong.BindTo(ctx, (*context.Context)(nil)))
+		kong.Configuration(yamlResolver), kong.Vars{"perf_parts": perfParts()}, kong.BindTo(ctx, (*context.Context)(nil)))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "pulsestream:", err)
 		return 2

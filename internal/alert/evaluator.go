@@ -54,10 +54,14 @@ type Evaluator struct {
 	rules     map[int64]*running
 	order     []*running // by tenant and rule
 	byMetric  map[metricKey][]*running
-	held      []State    // restored, and not yet given to their rules
-	gone      []farewell // states to be ended by the next Evaluate
-	folded    uint64
-	late      uint64
+	// stirred are the rules of which a group was touched since the last Evaluate, and those that came with it. When the time of
+	// Evaluate falls into another second than lastly, they are all looked at.
+	stirred []*running
+	second  int64
+	held    []State    // restored, and not yet given to their rules
+	gone    []farewell // states to be ended by the next Evaluate
+	folded  uint64
+	late    uint64
 }
 
 // metricKey needs the tenant, too: the built-in metric has the same ID in all.
@@ -156,7 +160,10 @@ func (b *Bound) inactive() string {
 
 // index makes the orders in which rules are found.
 func (e *Evaluator) index() {
-	e.order = e.order[:0]
+	e.order, e.stirred, e.second = e.order[:0], e.stirred[:0], never
+	for _, r := range e.rules {
+		r.stirred = false
+	}
 	e.byMetric = make(map[metricKey][]*running)
 	for _, r := range e.rules {
 		e.order = append(e.order, r)
@@ -200,6 +207,7 @@ func (e *Evaluator) Load(ruleID int64, d *series.Delta) {
 func (e *Evaluator) Loaded(ruleID int64) {
 	if r := e.rules[ruleID]; r != nil {
 		r.loaded = true
+		e.second = never
 	}
 }
 
@@ -222,6 +230,21 @@ func (e *Evaluator) Add(d *series.Delta) {
 	}
 }
 
+// Watch is the rules about one metric. It holds until the next SetRules.
+type Watch struct{ rules []*running }
+
+// Watch finds the rules about a metric, for AddTo.
+func (e *Evaluator) Watch(t tenant.ID, metric int64) Watch {
+	return Watch{e.byMetric[metricKey{t, metric}]}
+}
+
+// AddTo is Add for a metric whose rules have been found.
+func (e *Evaluator) AddTo(w Watch, d *series.Delta) {
+	for _, r := range w.rules {
+		e.addTo(r, d)
+	}
+}
+
 func (e *Evaluator) addTo(r *running, d *series.Delta) {
 	if !r.matches(d.Labels) {
 		return
@@ -238,6 +261,10 @@ func (e *Evaluator) addTo(r *running, d *series.Delta) {
 	}
 	g.window.add(&r.shape, at, &d.Agg)
 	r.touch(g)
+	if !r.stirred {
+		r.stirred = true
+		e.stirred = append(e.stirred, r)
+	}
 }
 
 // Evaluate looks at all groups whose value or phase may have changed since the last time, and returns the states that
@@ -255,11 +282,22 @@ func (e *Evaluator) Evaluate(now time.Time, onlyTouched bool) ([]State, []Transi
 		out.take(abandon(f.state, f.why, now))
 	}
 	e.gone = nil
-	for _, r := range e.order {
+	rules := e.order
+	if second := now.Unix(); onlyTouched && !back && second == e.second {
+		rules = e.stirred // nothing about the others has changed, and their buckets are the same
+	} else {
+		e.second = second
+	}
+	for _, r := range rules {
 		if r.loaded {
 			r.evaluate(now, onlyTouched && !back, back, &out)
 		}
 	}
+	for _, r := range e.stirred {
+		r.stirred = false
+	}
+	clear(e.stirred)
+	e.stirred = e.stirred[:0]
 	return out.split()
 }
 

@@ -27,6 +27,7 @@ type running struct {
 	groups  map[string]*group
 	list    []*group // the same, for walking through
 	touched []*group
+	stirred bool   // it is among the evaluator's stirred
 	key     []byte // scratch
 	folded  uint64
 }

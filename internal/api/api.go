@@ -17,6 +17,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/ingest"
 	"github.com/pulsestream/pulsestream/internal/notify"
 	"github.com/pulsestream/pulsestream/internal/query"
+	"github.com/pulsestream/pulsestream/internal/report"
 	"github.com/pulsestream/pulsestream/internal/source"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/tenant"
@@ -35,6 +36,7 @@ type Deps struct {
 	Events    store.Events
 	Incidents *Incidents
 	Query     *query.Engine
+	Reports   *report.Service
 	Vendors   *source.Catalogue
 	Channels  notify.Registry
 	Tester    Tester
@@ -110,6 +112,7 @@ func (a *api) routes() {
 	a.incidentRoutes()
 	a.channelRoutes()
 	a.quarantineRoutes()
+	a.reportRoutes()
 	a.overviewRoutes()
 	a.liveRoutes()
 	a.operationRoutes()

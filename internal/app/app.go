@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -34,6 +35,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/notify/webhook"
 	"github.com/pulsestream/pulsestream/internal/process"
 	"github.com/pulsestream/pulsestream/internal/query"
+	"github.com/pulsestream/pulsestream/internal/report"
 	"github.com/pulsestream/pulsestream/internal/source"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/store/sqlite"
@@ -45,9 +47,11 @@ import (
 const (
 	dedupeWindow = 24 * time.Hour
 	maxSeries    = 5000
-	commitEvery  = 200 * time.Millisecond
+	commitEvery  = 25 * time.Millisecond
 	liveSpan     = 15 * time.Minute
 	pollCatalog  = 2 * time.Second
+	// runningReports is how many reports are written at a time, each of another tenant.
+	runningReports = 2
 	// checkpointLog bounds what is replayed after a crash, and with it the time until a server is ready again.
 	checkpointLog = 32 << 20
 	// requestsEnd is how long a stop waits for requests under way.
@@ -75,6 +79,8 @@ type App struct {
 	workers  []*process.Worker
 	catalog  *catalog.Catalog
 	hub      *live.Hub
+	reports  *report.Service
+	cache    atomic.Pointer[query.Cache] // nil until there is one
 	load     *load
 	notifier *notify.Notifier
 	stop     context.CancelFunc
@@ -134,7 +140,9 @@ func New(ctx context.Context, cfg config.Serve, secrets config.Secrets, opts Opt
 	seen := newTelemetry(log.Partitions())
 	a.catalog = catalog.New(things, log.AnnounceCatalog, opts.Now)
 	registry := catalog.NewRegistry(a.catalog, opts.Log)
-	engine := &query.Engine{Events: events}
+	cached := query.NewCache(events, query.CacheConfig{Now: opts.Now})
+	a.cache.Store(cached)
+	engine := &query.Engine{Events: cached, Columns: events}
 	incidents := &api.Incidents{Events: events, Catalog: a.catalog, Queue: things.Queue()}
 	guard := egress.New(allow)
 	channels := notify.Registry{"webhook": webhook.New(webhook.Config{Guard: guard}), "email": email.New(email.Config{Guard: guard})}
@@ -156,7 +164,7 @@ func New(ctx context.Context, cfg config.Serve, secrets config.Secrets, opts Opt
 	a.onStop("live", func(context.Context) error { a.hub.Close(); return nil })
 	for p := range log.Partitions() {
 		a.workers = append(a.workers, process.NewWorker(p, process.Config{
-			Log: opts.Log, Stream: log, Store: events, Configuration: definitions{registry}, Live: a.hub, Observer: seen, Now: opts.Now,
+			Log: opts.Log, Stream: log, Store: cached, Configuration: definitions{registry}, Live: a.hub, Observer: seen, Now: opts.Now,
 			DedupeWindow: dedupeWindow, MaxSeries: maxSeries, CommitEvery: commitEvery, Tick: time.Second, LiveSpan: liveSpan,
 		}))
 	}
@@ -175,9 +183,18 @@ func New(ctx context.Context, cfg config.Serve, secrets config.Secrets, opts Opt
 	a.onStop("ingest", func(context.Context) error { committer.Stop(); return nil })
 	door := ingest.NewDoor(ingest.DoorConfig{Committer: committer, Room: a.load.room, Readers: runtime.GOMAXPROCS(0), Ready: a.load.refuse,
 		Refused: seen.refused, Now: opts.Now, Log: opts.Log})
+	if a.reports, err = report.Open(report.Config{Dir: cfg.ReportsDir(), Log: opts.Log, Now: opts.Now, Events: events, Query: engine, Partitions: log.Partitions(),
+		Metrics: func(ctx context.Context, t tenant.ID) (*metric.Set, error) {
+			d, err := registry.Tenant(ctx, t)
+			return d.Metrics, err
+		},
+		Incomplete: func() bool { return events.Rebuilding() != nil }, Running: runningReports,
+	}); err != nil {
+		return a, err
+	}
 	handler := api.Handler(api.Deps{
 		Log: opts.Log, Now: opts.Now, Keys: auth.NewKeys(things), Keyring: auth.NewKeyring(things, opts.Now), RateLimit: cfg.RateLimit, Tickets: auth.NewTickets(), Catalog: a.catalog, Registry: registry,
-		Events: events, Incidents: incidents, Query: engine, Vendors: source.NewCatalogue(), Channels: channels, Tester: a.notifier, Door: door,
+		Events: events, Incidents: incidents, Query: engine, Reports: a.reports, Vendors: source.NewCatalogue(), Channels: channels, Tester: a.notifier, Door: door,
 		Live: a.hub.Serve, IncidentChanged: a.hub.IncidentChanged, Metrics: seen.handler(), Ready: a.load.refuse, Rebuilding: a.load.rebuilding, Stalled: a.stalled, Losses: a.load.losses, Partitions: log.Partitions(),
 		PublicURL: cfg.PublicURL, Version: opts.Version,
 	}, ui.Handler())
@@ -281,6 +298,7 @@ func (a *App) Start(ctx context.Context) error {
 		a.running.Go(func() { w.Run(ctx) })
 	}
 	a.running.Go(func() { a.hub.Run(ctx) })
+	a.running.Go(func() { a.reports.Run(ctx) })
 	a.running.Go(func() { a.load.events.Scrub(ctx) })
 	a.running.Go(func() { a.watchCatalog(ctx) })
 	a.running.Go(func() { a.load.watch(ctx) })

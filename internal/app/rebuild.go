@@ -29,6 +29,11 @@ func (a *App) openEvents(ctx context.Context, things store.Catalog) (*resilient.
 		},
 		SetAside: func(now time.Time) (string, error) { return duckdb.SetAside(path, now) },
 		Marker:   path + ".rebuilding",
+		Reopened: func() {
+			if cached := a.cache.Load(); cached != nil {
+				cached.Reset()
+			}
+		},
 		Seed: func(ctx context.Context, events store.Events) error {
 			return seed(ctx, things, events, a.cfg.Partitions)
 		},

@@ -133,7 +133,7 @@ func (r *restoring) run(ctx context.Context) (err error) {
 // clear removes what was made. The directory was empty.
 func (r *restoring) clear() error {
 	var errs []error
-	for _, path := range append(sqlite.Files(r.CatalogPath), r.EventsPath, r.EventsPath+".wal", r.LogDir,
+	for _, path := range append(sqlite.Files(r.CatalogPath), r.EventsPath, r.EventsPath+".wal", r.EventsPath+".segments", r.LogDir,
 		filepath.Join(r.DataDir, lockName), filepath.Join(r.DataDir, Marker)) {
 		errs = append(errs, os.RemoveAll(path))
 	}

@@ -32,6 +32,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
@@ -101,14 +103,13 @@ type Bus struct {
 
 // partition is what outlives a restart of JetStream.
 type partition struct {
-	index  int
-	number atomic.Uint64
-	turn   chan struct{} // holds a token while an append is under way: the order of numbers is the order in the log
-	since  atomic.Int64  // when the append under way began, Unix nanoseconds, 0 for none
-	// frame and scratch belong to whoever has the turn.
-	frame, scratch []byte
-	sizes          sizes
-	pending        unverified
+	index   int
+	number  atomic.Uint64
+	turn    chan struct{} // holds a token while an append is under way: the order of numbers is the order in the log
+	since   atomic.Int64  // when the append under way began, Unix nanoseconds, 0 for none
+	frame   []byte        // belongs to whoever has the turn
+	sizes   sizes
+	pending unverified
 
 	mu   sync.Mutex
 	mark *mark
@@ -204,27 +205,51 @@ func (b *Bus) Append(ctx context.Context, p int, payload []byte) (uint64, error)
 		return 0, err
 	}
 	number := part.number.Add(1)
-	part.frame, part.scratch = appendFrame(part.frame[:0], p, b.producer, number, payload, part.scratch)
+	part.frame = appendFrame(part.frame[:0], p, b.producer, number, payload)
 	part.since.Store(time.Now().UnixNano())
-	type result struct {
-		seq uint64
-		err error
+	if err := l.publish(p, part.frame); err != nil {
+		b.failed(l, err)
+		part.done()
+		return 0, fmt.Errorf("append to partition %d of the log: %w", p, err)
 	}
-	done := make(chan result, 1)
-	go func() { // a disk that hangs must not keep the caller
-		seq, err := b.write(l, part, number)
-		part.since.Store(0)
-		<-part.turn
-		done <- result{seq, err}
-	}()
 	select {
-	case r := <-done:
-		if r.err != nil {
-			return 0, fmt.Errorf("append to partition %d of the log: %w", p, r.err)
+	case m := <-l.replies[p]:
+		seq, err := b.appended(l, part, number, m)
+		part.done()
+		if err != nil {
+			return 0, fmt.Errorf("append to partition %d of the log: %w", p, err)
 		}
-		return r.seq, nil
-	case <-ctx.Done():
+		return seq, nil
+	case <-l.ctx.Done():
+		part.done()
+		return 0, fmt.Errorf("append to partition %d of the log: %w", p, l.ctx.Err())
+	case <-ctx.Done(): // a disk that hangs must not keep the caller
+		go b.outlast(l, part, number)
 		return 0, fmt.Errorf("append to partition %d of the log: the disk has not answered: %w", p, ctx.Err())
+	}
+}
+
+// outlast waits for the answer to an append that nobody waits for any more. It has no other end than that of the life: what JetStream does with
+// the message must not be confused with the next one.
+func (b *Bus) outlast(l *life, part *partition, number uint64) {
+	select {
+	case m := <-l.replies[part.index]:
+		_, _ = b.appended(l, part, number, m)
+	case <-l.ctx.Done():
+	}
+	part.done()
+}
+
+// done gives the turn to the next append.
+func (part *partition) done() {
+	part.since.Store(0)
+	<-part.turn
+}
+
+// failed has a life ended in which an append failed.
+func (b *Bus) failed(l *life, err error) {
+	if l.ctx.Err() == nil {
+		b.report(fault{life: l, reason: "an append failed: " + err.Error()})
 	}
 }
 
@@ -243,13 +268,11 @@ func (part *partition) stuck() error {
 	return nil
 }
 
-// write publishes the partition's frame and notes the acknowledgement.
-func (b *Bus) write(l *life, part *partition, number uint64) (uint64, error) {
-	seq, err := l.publish(subjectName(part.index), part.frame)
+// appended notes the answer to an append.
+func (b *Bus) appended(l *life, part *partition, number uint64, answer *nats.Msg) (uint64, error) {
+	seq, err := ack(answer)
 	if err != nil {
-		if l.ctx.Err() == nil {
-			b.report(fault{life: l, reason: "an append failed: " + err.Error()})
-		}
+		b.failed(l, err)
 		return 0, err
 	}
 	part.sizes.add(seq, uint64(recordHeader+len(subjectName(part.index))+len(part.frame)+recordHash))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 
 	"github.com/klauspost/compress/s2"
 )
@@ -53,16 +54,21 @@ type frame struct {
 	stored    []byte // the payload, compressed if the flags say so
 }
 
-// appendFrame appends the frame of a payload. Scratch is memory to compress into, returned to be used again.
-func appendFrame(dst []byte, partition int, producer, number uint64, payload, scratch []byte) (out, next []byte) {
+// appendFrame appends the frame of a payload.
+func appendFrame(dst []byte, partition int, producer, number uint64, payload []byte) []byte {
 	f := frame{partition: partition, producer: producer, number: number, size: len(payload), stored: payload}
-	if len(payload) >= compressAbove {
-		scratch = s2.Encode(scratch[:cap(scratch)], payload)
-		if len(scratch) < len(payload)-len(payload)/8 {
-			f.flags, f.stored = flagS2, scratch
-		}
+	if len(payload) < compressAbove {
+		return f.append(dst)
 	}
-	return f.append(dst), scratch
+	// It is compressed into its place, behind where the header will be.
+	start := len(dst)
+	dst = slices.Grow(dst, frameHeader+s2.MaxEncodedLen(len(payload)))
+	packed := s2.Encode(dst[start+frameHeader:cap(dst)], payload)
+	if len(packed) >= len(payload)-len(payload)/8 {
+		return f.append(dst)
+	}
+	f.flags, f.stored = flagS2, packed
+	return f.append(dst)
 }
 
 func (f frame) append(dst []byte) []byte {
@@ -75,7 +81,11 @@ func (f frame) append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint16(dst, uint16(f.partition)) //nolint:gosec // Open bounds the number of partitions
 	dst = binary.BigEndian.AppendUint64(dst, f.producer)
 	dst = binary.BigEndian.AppendUint64(dst, f.number)
-	dst = append(dst, f.stored...)
+	if n := len(dst); len(f.stored) > 0 && len(f.stored) <= cap(dst)-n && &f.stored[0] == &dst[:n+1][n] {
+		dst = dst[:n+len(f.stored)] // it was compressed there
+	} else {
+		dst = append(dst, f.stored...)
+	}
 	binary.BigEndian.PutUint32(dst[start+4:], crc32.Checksum(dst[start+8:], castagnoli()))
 	return dst
 }
@@ -100,7 +110,10 @@ func readFrame(b []byte) (f frame, length int, err error) {
 }
 
 // payload is what was appended. It may be part of the bytes that the frame was read from.
-func (f frame) payload() ([]byte, error) {
+func (f frame) payload() ([]byte, error) { return f.unpack(nil) }
+
+// unpack is payload that is put into buf if it has to be decompressed, and fits.
+func (f frame) unpack(buf []byte) ([]byte, error) {
 	if f.flags&flagS2 == 0 {
 		return f.stored, nil
 	}
@@ -108,7 +121,7 @@ func (f frame) payload() ([]byte, error) {
 	if n, err := s2.DecodedLen(f.stored); err != nil || n != f.size || n > MaxPayload {
 		return nil, fmt.Errorf("%w: its payload would have %d bytes, not %d", ErrDamaged, n, f.size)
 	}
-	payload, err := s2.Decode(nil, f.stored)
+	payload, err := s2.Decode(buf[:cap(buf)], f.stored)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}

@@ -19,7 +19,7 @@ func TestAFrameGivesBackWhatWentIn(t *testing.T) {
 		noise[i] = byte(dice.IntN(256))
 	}
 	for _, payload := range [][]byte{{}, []byte("x"), noise[:compressAbove], noise, bytes.Repeat([]byte(`{"type":"charge.succeeded"}`), 1000), make([]byte, MaxPayload)} {
-		b, _ := appendFrame([]byte("before"), 3, 7, 9, payload, nil)
+		b := appendFrame([]byte("before"), 3, 7, 9, payload)
 		f, length, err := readFrame(append(b[6:], "behind"...))
 		if err != nil || length != len(b)-6 || f.partition != 3 || f.producer != 7 || f.number != 9 {
 			t.Fatalf("%d bytes: %+v, length %d, %v", len(payload), f, length, err)
@@ -35,7 +35,7 @@ func TestAFrameGivesBackWhatWentIn(t *testing.T) {
 }
 
 func TestNoDamagedFrameIsTakenForAWholeOne(t *testing.T) {
-	b, _ := appendFrame(nil, 1, 7, 9, []byte("some payload"), nil)
+	b := appendFrame(nil, 1, 7, 9, []byte("some payload"))
 	for i := range b {
 		for bit := range 8 {
 			b[i] ^= 1 << bit
@@ -90,7 +90,7 @@ func TestTheOneWrongBitIsFound(t *testing.T) {
 
 func TestARecordWithTwoWrongBitsIsNotMadeUp(t *testing.T) {
 	hash := newBlockHash("EVENTS_0", 1)
-	f, _ := appendFrame(nil, 0, 1, 1, []byte("some payload that matters"), nil)
+	f := appendFrame(nil, 0, 1, 1, []byte("some payload that matters"))
 	for i := recordHeader + 8; i < recordHeader+8+len(f); i++ {
 		b := hash.appendRecord(nil, 5, 6, "events.0", f)
 		b[i] ^= 1
@@ -105,7 +105,7 @@ func FuzzSalvage(f *testing.F) {
 	hash := newBlockHash("EVENTS_0", 1)
 	var content []byte
 	for seq := range uint64(4) {
-		b, _ := appendFrame(nil, 0, 1, seq+1, bytes.Repeat([]byte{byte(seq)}, 50), nil)
+		b := appendFrame(nil, 0, 1, seq+1, bytes.Repeat([]byte{byte(seq)}, 50))
 		content = hash.appendRecord(content, seq+1, int64(seq), "events.0", b)
 	}
 	f.Add(content, uint64(0), uint64(5))

@@ -10,7 +10,7 @@ import (
 
 // FuzzFrame: what is read as a frame is one, to the last bit, and no payload is larger than a log message may be.
 func FuzzFrame(f *testing.F) {
-	whole, _ := appendFrame(nil, 3, 7, 9, bytes.Repeat([]byte("payload "), 100), nil)
+	whole := appendFrame(nil, 3, 7, 9, bytes.Repeat([]byte("payload "), 100))
 	f.Add(whole)
 	f.Add(lostFrame(1, 5, 9, "why"))
 	f.Add(append([]byte("PSL2PSL2"), whole...))

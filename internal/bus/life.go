@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -22,6 +23,9 @@ type life struct {
 	js     jetstream.JetStream
 	ctx    context.Context // ends with the life
 	end    context.CancelFunc
+	// Each partition has an address for the answers to its appends, of which one is under way at a time.
+	inboxes []string
+	replies []chan *nats.Msg
 }
 
 // identify finds out which log this is: from its identity, or for one that has none from JetStream's files, or makes a new one.
@@ -111,6 +115,13 @@ func (b *Bus) begin(ctx context.Context) (*life, error) {
 	if err == nil {
 		_, err = l.conn.Subscribe(catalogSubject, b.heard)
 	}
+	for range b.parts {
+		inbox, replies := nats.NewInbox(), make(chan *nats.Msg, 1)
+		l.inboxes, l.replies = append(l.inboxes, inbox), append(l.replies, replies)
+		if err == nil {
+			_, err = l.conn.ChanSubscribe(inbox, replies)
+		}
+	}
 	if err != nil {
 		l.close()
 		return nil, fmt.Errorf("connect to the embedded log: %w", err)
@@ -166,12 +177,18 @@ func (b *Bus) openPartition(ctx context.Context, l *life, part *partition, x *in
 	return nil
 }
 
-// publish sends a frame and waits for the acknowledgement. It has no other end than that of the life: what JetStream does with the message when
-// nobody waits any more must not be confused with the next one.
-func (l *life) publish(subject string, frame []byte) (uint64, error) {
-	m, err := l.conn.RequestWithContext(l.ctx, subject, frame)
-	if err != nil {
-		return 0, err
+// publish sends a frame to a partition. The answer comes to its replies.
+func (l *life) publish(p int, frame []byte) error {
+	return l.conn.PublishRequest(subjectName(p), l.inboxes[p], frame)
+}
+
+// ack is the number that JetStream has given a message, or why it has not.
+func ack(m *nats.Msg) (uint64, error) {
+	if seq, ok := usualAck(m.Data); ok {
+		return seq, nil
+	}
+	if len(m.Data) == 0 {
+		return 0, fmt.Errorf("the embedded server answered %q", m.Header.Get("Status"))
 	}
 	var ack struct {
 		Seq   uint64 `json:"seq"`
@@ -189,6 +206,25 @@ func (l *life) publish(subject string, frame []byte) (uint64, error) {
 		return 0, fmt.Errorf("the embedded server answered %q", m.Data)
 	}
 	return ack.Seq, nil
+}
+
+// usualAck reads {"stream":"…","seq":…}, which is what JetStream nearly always answers.
+func usualAck(b []byte) (seq uint64, ok bool) {
+	rest, ok := bytes.CutPrefix(b, []byte(`{"stream":"`))
+	if !ok {
+		return 0, false
+	}
+	_, rest, ok = bytes.Cut(rest, []byte(`","seq":`))
+	if !ok || len(rest) < 2 || len(rest) > 20 || rest[len(rest)-1] != '}' {
+		return 0, false
+	}
+	for _, c := range rest[:len(rest)-1] {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		seq = 10*seq + uint64(c-'0')
+	}
+	return seq, seq > 0
 }
 
 func (l *life) healthy() error {

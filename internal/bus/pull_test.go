@@ -6,6 +6,19 @@ import (
 	"time"
 )
 
+// readWithoutFiles is Read by a reader that finds no files, and so has JetStream send it the messages.
+func readWithoutFiles(t *testing.T, b *Bus, after uint64) *Reader {
+	t.Helper()
+	l, err := b.current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newReader(b, l, b.parts[0], after)
+	r.files.dir = t.TempDir()
+	go r.fetch()
+	return r
+}
+
 func TestAReaderGoesOnWhenItsConsumerIsGone(t *testing.T) {
 	b, err := Open(t.Context(), Config{Dir: t.TempDir(), Partitions: 1, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
@@ -20,10 +33,7 @@ func TestAReaderGoesOnWhenItsConsumerIsGone(t *testing.T) {
 			}
 		}
 	}
-	r, err := b.Read(t.Context(), 0, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := readWithoutFiles(t, b, 0)
 	defer r.Close()
 	next := uint64(1)
 	takeSome := func(n int) {
@@ -62,10 +72,13 @@ func TestAReaderThatIsClosedLeavesNoConsumer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
+	if _, err := b.Append(t.Context(), 0, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
 	for range 5 {
-		r, err := b.Read(t.Context(), 0, 0)
-		if err != nil {
-			t.Fatal(err)
+		r := readWithoutFiles(t, b, 0)
+		if m := <-r.Messages(); m.Seq != 1 || r.from == nil {
+			t.Fatal(m, r.from)
 		}
 		r.Close()
 		if _, ok := <-r.Messages(); ok || r.Err() != nil {

@@ -1,13 +1,17 @@
 package bus
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"strconv"
 	"sync/atomic"
 )
 
-// Message is one message of the log. Payload is nil when Err says that the message is damaged, or stands for lost ones.
+// Message is one message of the log. Payload is nil when Err says that the message is damaged, or stands for lost ones; it belongs to whoever
+// has got the message, and is not written to again unless they give it to Recycle.
 type Message struct {
 	Seq      uint64
 	Producer uint64
@@ -23,7 +27,10 @@ type Reader struct {
 	bus     *Bus
 	life    *life
 	part    *partition
-	from    *puller
+	files   follower
+	news    chan struct{} // holds a token when something was appended
+	spare   chan []byte   // memory of payloads that are used no more
+	from    *puller       // nil as long as the files show all
 	next    uint64
 	fetched chan Message
 	ctx     context.Context // ends with the life, or with Close
@@ -35,12 +42,18 @@ type Reader struct {
 // readAhead is how many messages a reader holds ready; with messages of at most 1 MiB it bounds the memory.
 const readAhead = 16
 
+// spares is how much memory is kept for other messages.
+const spares = 4
+
 // ErrGap is returned when the log no longer holds the message that should come next.
 var ErrGap = errors.New("messages are missing from the log")
 
 // Read starts reading a partition behind sequence number after. The reader ends with an error when the log has to be started anew; another one
 // can be opened as soon as Healthy says nothing.
 func (b *Bus) Read(ctx context.Context, p int, after uint64) (*Reader, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	l, err := b.current()
 	if err != nil {
 		return nil, err
@@ -49,19 +62,28 @@ func (b *Bus) Read(ctx context.Context, p int, after uint64) (*Reader, error) {
 	if err := b.ahead(l, part, after+1); err != nil {
 		return nil, fmt.Errorf("read partition %d of the log: %w", p, err)
 	}
-	from, err := l.pull(ctx, streamName(p), after)
-	if err != nil {
-		return nil, fmt.Errorf("read partition %d of the log: %w", p, err)
-	}
-	r := &Reader{bus: b, life: l, part: part, from: from, next: after + 1, fetched: make(chan Message)}
-	r.ctx, r.end = context.WithCancel(l.ctx)
+	r := newReader(b, l, part, after)
 	go r.fetch()
 	return r, nil
 }
 
+func newReader(b *Bus, l *life, part *partition, after uint64) *Reader {
+	r := &Reader{bus: b, life: l, part: part, next: after + 1, fetched: make(chan Message), news: make(chan struct{}, 1), spare: make(chan []byte, spares)}
+	r.files.dir = filepath.Join(streamDir(b.cfg.Dir, part.index), "msgs")
+	r.ctx, r.end = context.WithCancel(l.ctx)
+	part.sizes.listen(r.news)
+	return r
+}
+
 func (r *Reader) fetch() {
 	defer close(r.fetched)
-	defer r.from.end()
+	defer func() {
+		r.part.sizes.leave(r.news)
+		r.files.close()
+		if r.from != nil {
+			r.from.end()
+		}
+	}()
 	for {
 		m, err := r.take()
 		if err != nil {
@@ -89,16 +111,61 @@ func (r *Reader) why(err error) error {
 }
 
 // take gets the next message.
-func (r *Reader) take() (Message, error) {
+func (r *Reader) take() (m Message, err error) {
+	if r.from == nil {
+		m, err = r.follow()
+		if err == nil || r.ctx.Err() != nil || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrGap) {
+			return m, err
+		}
+		// Whatever it is, JetStream may know better.
+		if r.from, err = r.life.pull(r.ctx, streamName(r.part.index), r.next-1); err != nil {
+			return m, err
+		}
+	}
 	msg, meta, err := r.from.take(r.ctx)
 	if err != nil {
 		return Message{}, err
 	}
-	m := Message{Seq: meta.Sequence.Stream, Pending: meta.NumPending}
+	return r.message(meta.Sequence.Stream, meta.NumPending, msg.Data, nil)
+}
+
+// follow reads the next message from the files, as soon as there is one.
+func (r *Reader) follow() (Message, error) {
+	last := r.part.sizes.last()
+	for ; r.next > last; last = r.part.sizes.last() {
+		select {
+		case <-r.news:
+		case <-r.ctx.Done():
+			return Message{}, r.ctx.Err()
+		}
+	}
+	s, err := r.files.next(r.next)
+	if err != nil {
+		return Message{}, err
+	}
+	return r.message(s.seq, last-min(last, s.seq), s.message, func() error {
+		err := s.intact(streamName(r.part.index))
+		if err == nil {
+			return nil // it was written so
+		}
+		path := filepath.Join(r.files.dir, strconv.FormatUint(uint64(s.index), 10)+blockSuffix)
+		r.bus.report(fault{life: r.life, reason: err.Error() + " is damaged", suspects: map[string]bool{path: true}})
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	})
+}
+
+// message makes a Message of what the log has. Damaged is asked when it is no frame: its error ends the reader.
+func (r *Reader) message(seq, pending uint64, data []byte, damaged func() error) (Message, error) {
+	m := Message{Seq: seq, Pending: pending}
 	first := m.Seq
-	f, length, err := readFrame(msg.Data)
-	if err == nil && length != len(msg.Data) {
+	f, length, err := readFrame(data)
+	if err == nil && length != len(data) {
 		err = fmt.Errorf("%w: it is longer than it says", ErrDamaged)
+	}
+	if err != nil && damaged != nil {
+		if err := damaged(); err != nil {
+			return Message{}, err
+		}
 	}
 	if from, to, reason, ok := f.lost(); ok && err == nil {
 		first = min(from, m.Seq)
@@ -110,9 +177,31 @@ func (r *Reader) take() (Message, error) {
 	r.next = m.Seq + 1
 	m.Producer, m.Number, m.Err = f.producer, f.number, err
 	if err == nil {
-		m.Payload, m.Err = f.payload()
+		m.Payload, m.Err = f.unpack(r.memory())
+		if f.flags&flagS2 == 0 && r.from == nil {
+			m.Payload = bytes.Clone(m.Payload) // it is where the next one will be
+		}
 	}
 	return m, r.bus.ahead(r.life, r.part, r.next)
+}
+
+// Recycle takes a payload's memory for a message to come. Nothing of it may be used any more, nor any view of it. Who doesn't call it leaves the
+// memory to the garbage collector.
+func (r *Reader) Recycle(payload []byte) {
+	select {
+	case r.spare <- payload:
+	default:
+	}
+}
+
+// memory is some for a payload, if there is any.
+func (r *Reader) memory() []byte {
+	select {
+	case b := <-r.spare:
+		return b
+	default:
+		return nil
+	}
 }
 
 // Messages gives the messages in order. It is closed when the reader ends; Err then says why.

@@ -49,6 +49,28 @@ type sizes struct {
 	mu    sync.Mutex
 	steps []step // by number
 	end   step   // the last message
+	ears  []chan struct{}
+}
+
+// last is the number of the last message that is in the log.
+func (s *sizes) last() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.end.seq
+}
+
+// listen has something put into a channel whenever a message is added, if there is room.
+func (s *sizes) listen(ear chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ears = append(s.ears, ear)
+}
+
+// leave ends it.
+func (s *sizes) leave(ear chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ears = slices.DeleteFunc(s.ears, func(c chan struct{}) bool { return c == ear })
 }
 
 // step says that all messages up to seq have total bytes.
@@ -84,6 +106,12 @@ func (s *sizes) add(seq, bytes uint64) {
 		s.steps = append(s.steps, step{seq: seq - 1})
 	}
 	s.end = step{seq: seq, total: s.end.total + bytes}
+	for _, ear := range s.ears {
+		select {
+		case ear <- struct{}{}:
+		default:
+		}
+	}
 	if s.end.total-s.steps[len(s.steps)-1].total >= stepBytes {
 		s.steps = append(s.steps, s.end)
 		s.thin()

@@ -127,6 +127,9 @@ func (s *Serve) CatalogPath() string { return filepath.Join(s.DataDir, "catalog.
 // LogDir is where the embedded log is kept.
 func (s *Serve) LogDir() string { return filepath.Join(s.DataDir, "log") }
 
+// ReportsDir is where reports are kept until they are downloaded.
+func (s *Serve) ReportsDir() string { return filepath.Join(s.DataDir, "reports") }
+
 // SecretsFromEnvironment reads the secrets.
 func SecretsFromEnvironment() Secrets {
 	return Secrets{BootstrapAPIKey: os.Getenv("PULSESTREAM_BOOTSTRAP_API_KEY")}

@@ -52,48 +52,63 @@ func AppendEvent(dst []byte, t tenant.ID, ev *Event) []byte {
 	return dst
 }
 
-// Decoder reads batches; it keeps the few distinct tenants, sources and types so that they are not allocated anew.
-type Decoder struct{ interned map[string]string }
+// Decoder reads batches. It keeps the distinct tenants, sources and types, of which there are few, so that they are not allocated anew.
+type Decoder struct {
+	interned map[string]string
+	recent   [1 << recentBits]string // the last ones, by slot: most are found here
+}
 
-const maxInterned = 4096
+const (
+	maxInterned = 4096
+	recentBits  = 8
+)
+
+// slot spreads names by their length and ends, where they differ.
+func slot(b []byte) uint64 {
+	var first, last uint64
+	if len(b) >= 8 {
+		first, last = binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[len(b)-8:])
+	} else {
+		for _, c := range b {
+			first = first<<8 | uint64(c)
+		}
+	}
+	const odd = 0x9e3779b97f4a7c15 // 2^64 by the golden ratio
+	return ((first^uint64(len(b)))*odd ^ last) * odd >> (64 - recentBits)
+}
 
 func (d *Decoder) intern(b []byte) string {
-	if s, ok := d.interned[string(b)]; ok {
-		return s
+	if len(b) == 0 {
+		return ""
 	}
-	if d.interned == nil || len(d.interned) >= maxInterned {
-		d.interned = make(map[string]string, 64)
+	recent := &d.recent[slot(b)]
+	if *recent == string(b) {
+		return *recent
 	}
-	s := string(b)
-	d.interned[s] = s
+	s, ok := d.interned[string(b)]
+	if !ok {
+		if d.interned == nil || len(d.interned) >= maxInterned {
+			d.interned = make(map[string]string, 64)
+		}
+		s = string(b)
+		d.interned[s] = s
+	}
+	*recent = s
 	return s
 }
 
-// Decode calls each with every event of a batch, in order. Data and Extensions are views of b. Position.Seq and
-// Partition are the caller's to set; Index counts from 0.
+// Decode calls each with every event of a batch, in order. ID, Subject, Data and Extensions are views of b: they say what b says, and as long as
+// one of them is kept, all of b is. Who keeps one for longer than the batch has to copy it (strings.Clone, bytes.Clone); b must not
+// change before. Tenant, Source and Type are the decoder's own, and may be kept. Position.Seq and Partition are the caller's to set; Index
+// counts from 0.
 func (d *Decoder) Decode(b []byte, each func(Stored) error) error {
 	if len(b) == 0 || b[0] != codecVersion {
 		return fmt.Errorf("%w: unknown version", ErrCodec)
 	}
 	r := reader{b: b[1:]}
 	for i := uint32(0); len(r.b) > 0; i++ {
-		var ev Stored
-		flags := r.byte()
-		ev.Tenant = tenant.ID(d.intern(r.bytes()))
-		ev.ID = string(r.bytes())
-		ev.Source = d.intern(r.bytes())
-		ev.Type = d.intern(r.bytes())
-		ev.Subject = string(r.bytes())
-		ev.Time = time.Unix(0, r.varint()).UTC()
-		ev.Received = time.Unix(0, r.varint()).UTC()
-		ev.Identified = flags&flagIdentified != 0
-		if flags&flagData != 0 {
-			ev.Data = r.bytes()
-		}
-		if flags&flagExtensions != 0 {
-			ev.Extensions = r.bytes()
-		}
-		if r.bad {
+		ev, ok := d.next(&r)
+		if !ok {
 			return fmt.Errorf("%w: event %d is cut short", ErrCodec, i)
 		}
 		ev.Index = i
@@ -102,6 +117,25 @@ func (d *Decoder) Decode(b []byte, each func(Stored) error) error {
 		}
 	}
 	return nil
+}
+
+func (d *Decoder) next(r *reader) (ev Stored, ok bool) {
+	flags := r.byte()
+	ev.Tenant = tenant.ID(d.intern(r.bytes()))
+	ev.ID = view(r.bytes())
+	ev.Source = d.intern(r.bytes())
+	ev.Type = d.intern(r.bytes())
+	ev.Subject = view(r.bytes())
+	ev.Time = time.Unix(0, r.varint()).UTC()
+	ev.Received = time.Unix(0, r.varint()).UTC()
+	ev.Identified = flags&flagIdentified != 0
+	if flags&flagData != 0 {
+		ev.Data = r.bytes()
+	}
+	if flags&flagExtensions != 0 {
+		ev.Extensions = r.bytes()
+	}
+	return ev, !r.bad
 }
 
 type reader struct {
@@ -120,6 +154,12 @@ func (r *reader) byte() byte {
 }
 
 func (r *reader) bytes() []byte {
+	if len(r.b) > 0 && int(r.b[0]) < min(len(r.b), 0x80) { // a length in one byte, as most are
+		n := 1 + int(r.b[0])
+		out := r.b[1:n:n]
+		r.b = r.b[n:]
+		return out
+	}
 	n, k := binary.Uvarint(r.b)
 	if k <= 0 || n > uint64(len(r.b)-k) { //nolint:gosec // k is at most len(r.b)
 		r.bad, r.b = true, nil

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // Problem says why an event cannot be taken: a stable code for programs and a sentence for people.
@@ -45,84 +46,137 @@ type Sink interface {
 
 // Parser turns the JSON form of one event into an Event. The zero value is ready; reuse it for speed, not from several
 // goroutines at once.
+//
+// It copies next to nothing: an event's texts and slices are views of what was parsed, and of memory of the parser's own where an event is
+// not shown as it was sent (escapes, extensions). So the bytes that were parsed must not change as long as the event is used. The parser's
+// own memory is not used again before Reset.
 type Parser struct {
 	scan Scanner
-	ext  []byte
-	seen map[string]struct{}
+	own  []byte // what events have of the parser's memory, one behind the other
+	// Of the event in hand: which attributes it has had, its extensions as one JSON object without its end, and what is wrong with it.
+	seen    attributes
+	ext     []byte
+	problem *Problem
 }
 
-// Parse reads one JSON object. Strict demands what CloudEvents' JSON format demands (specversion, id and source). The
-// event's byte slices are views of raw or fresh; Time is zero when the sender gave none.
+// Reset says that the events so far are used no more.
+func (p *Parser) Reset() {
+	const most = 1 << 20
+	if p.own = p.own[:0]; cap(p.own) > most {
+		p.own = nil
+	}
+	p.seen.forget()
+}
+
+// Parse reads one JSON object. Strict demands what CloudEvents' JSON format demands (specversion, id and source). Time is zero when the sender
+// gave none.
 func (p *Parser) Parse(raw []byte, strict bool) (Event, *Problem) {
 	if len(raw) > MaxBytes { // before anything is read of it
-		return p.Scanned(raw, 0, strict)
+		return Event{}, tooLarge(len(raw))
 	}
-	end, err := p.scan.Value(raw, 0)
+	ev, end, pr, err := p.Next(raw, 0, strict)
 	if err != nil {
 		return Event{}, problem(CodeMalformed, err.Error())
 	}
 	if rest := Space(raw, end); rest != len(raw) {
 		return Event{}, problem(CodeMalformed, (&SyntaxError{Offset: rest, Reason: "text behind the event"}).Error())
 	}
-	return p.Scanned(raw, p.scan.Depth, strict)
+	return ev, pr
 }
 
-// Scanned is Parse for a value that a Scanner has accepted, with the depth that it found.
-func (p *Parser) Scanned(raw []byte, depth int, strict bool) (Event, *Problem) {
-	if len(raw) > MaxBytes {
-		return Event{}, problem(CodeTooLarge, "an event has at most "+strconv.Itoa(MaxBytes)+" bytes, this one has "+strconv.Itoa(len(raw)))
+// Next reads the one value that begins at b[i:], and returns the index just behind it as well. The error is a SyntaxError; whatever else is
+// wrong with an event is its Problem.
+func (p *Parser) Next(b []byte, i int, strict bool) (ev Event, end int, pr *Problem, err error) {
+	i = Space(b, i)
+	p.problem = nil
+	var depth int
+	if i < len(b) && b[i] == '{' {
+		end, depth, err = p.object(&ev, b, i+1, strict)
+	} else {
+		p.problem = problem(CodeNotAnObject, "an event is a JSON object")
+		end, err = p.scan.Value(b, i)
+		depth = p.scan.Depth
 	}
-	// The event itself is one level; its data may have MaxDepth.
-	if depth > MaxDepth+1 {
-		return Event{}, problem(CodeTooDeep, "data is nested "+strconv.Itoa(depth-1)+" levels deep, at most "+strconv.Itoa(MaxDepth)+" are taken")
+	switch {
+	case err != nil:
+		return ev, end, nil, err
+	case end-i > MaxBytes:
+		return ev, end, tooLarge(end - i), nil
+	case depth > MaxDepth+1: // The event itself is one level; its data may have MaxDepth.
+		return ev, end, problem(CodeTooDeep, "data is nested "+strconv.Itoa(depth-1)+" levels deep, at most "+strconv.Itoa(MaxDepth)+" are taken"), nil
 	}
-	i := Space(raw, 0)
-	if raw[i] != '{' {
-		return Event{}, problem(CodeNotAnObject, "an event is a JSON object")
-	}
-	return p.members(raw, i+1, strict)
+	return ev, end, p.problem, nil
 }
 
-// members reads the members of an object that Scanner has accepted, from just behind its brace.
-func (p *Parser) members(raw []byte, i int, strict bool) (Event, *Problem) {
-	var ev Event
+func tooLarge(n int) *Problem {
+	return problem(CodeTooLarge, "an event has at most "+strconv.Itoa(MaxBytes)+" bytes, this one has "+strconv.Itoa(n))
+}
+
+// object reads an object from just behind its brace. Each byte is looked at once. It goes on when the event cannot be taken: that it is not JSON
+// at all counts for more.
+func (p *Parser) object(ev *Event, raw []byte, i int, strict bool) (end, depth int, err error) {
+	p.seen.begin()
 	p.ext = p.ext[:0]
-	clear(p.seen)
-	if p.seen == nil {
-		p.seen = make(map[string]struct{}, 8)
+	depth = 1
+	if i = Space(raw, i); i < len(raw) && raw[i] == '}' {
+		p.finish(ev, strict)
+		return i + 1, depth, nil
 	}
-	specVersion := false
 	for {
-		if i = Space(raw, i); raw[i] == '}' {
-			break
+		if i >= len(raw) || raw[i] != '"' {
+			i, err = bad(i, "expected a member name in double quotes")
+			return i, depth, err
 		}
-		if raw[i] == ',' {
+		m := member{start: i}
+		if i, m.plainName, err = text(raw, i); err != nil {
+			return i, depth, err
+		}
+		m.name = raw[m.start:i]
+		if i, err = colon(raw, i); err != nil {
+			return i, depth, err
+		}
+		if i = Space(raw, i); i < len(raw) && raw[i] == '"' {
+			m.start = i
+			i, m.plainValue, err = text(raw, i)
+		} else {
+			m.start = i
+			i, err = p.scan.Value(raw, i)
+			depth = max(depth, p.scan.Depth+1)
+		}
+		if err != nil {
+			return i, depth, err
+		}
+		if m.value = raw[m.start:i]; p.problem == nil {
+			p.problem = p.member(ev, &m)
+		}
+		if i = Space(raw, i); i < len(raw) && raw[i] == ',' {
 			i = Space(raw, i+1)
+			continue
 		}
-		nameEnd, _ := String(raw, i)
-		name, ok := Unquote(raw[i:nameEnd])
-		i = Space(raw, Space(raw, nameEnd)+1) // behind the colon
-		end, _ := p.scan.Value(raw, i)
-		value := raw[i:end]
-		i = end
-		if !ok {
-			return ev, problem(CodeAttribute, "an attribute's name is not Unicode text")
+		switch {
+		case i >= len(raw):
+			i, err = bad(i, "the text ends inside an object or array")
+			return i, depth, err
+		case raw[i] != '}':
+			i, err = bad(i, "expected a comma or the end of the object or array")
+			return i, depth, err
 		}
-		if _, twice := p.seen[name]; twice {
-			return ev, problem(CodeAttribute, "the attribute "+strconv.Quote(name)+" is given twice")
-		}
-		p.seen[name] = struct{}{}
-		if name == "specversion" {
-			specVersion = true
-		}
-		if pr := p.member(&ev, name, value); pr != nil {
-			return ev, pr
-		}
+		p.finish(ev, strict)
+		return i + 1, depth, nil
+	}
+}
+
+// finish is what is left when all members were read.
+func (p *Parser) finish(ev *Event, strict bool) {
+	if p.problem != nil {
+		return
 	}
 	if len(p.ext) > 0 {
-		ev.Extensions = append(append(make([]byte, 0, len(p.ext)+1), p.ext...), '}')
+		start := len(p.own)
+		p.own = append(append(p.own, p.ext...), '}')
+		ev.Extensions = p.own[start:len(p.own):len(p.own)]
 	}
-	return ev, complete(&ev, strict, specVersion)
+	p.problem = complete(ev, strict, p.seen.has(attrSpecVersion))
 }
 
 func complete(ev *Event, strict, specVersion bool) *Problem {
@@ -139,88 +193,114 @@ func complete(ev *Event, strict, specVersion bool) *Problem {
 	return nil
 }
 
-func (p *Parser) member(ev *Event, name string, value []byte) *Problem {
-	if name == "data" {
-		ev.Data = value
+// member is one member of an event: its name and its value, as they stand there.
+type member struct {
+	name, value           []byte
+	plainName, plainValue bool // strings without escapes
+	start                 int
+}
+
+func (p *Parser) member(ev *Event, m *member) *Problem {
+	name, ok := p.text(m.name, m.plainName)
+	if !ok {
+		return problem(CodeAttribute, "an attribute's name is not Unicode text")
+	}
+	a := attributeOf(name)
+	if p.seen.add(a, name) {
+		return problem(CodeAttribute, "the attribute "+strconv.Quote(string(name))+" is given twice")
+	}
+	switch {
+	case a == attrData:
+		ev.Data = m.value
 		return nil
-	}
-	if string(value) == "null" || name == "received_at" {
+	case string(m.value) == "null" || a == attrReceivedAt:
 		return nil // CloudEvents: null is absence. received_at is ours to say, so an exported event can be sent again.
+	case a != attrExtension:
+		return p.attribute(ev, a, m)
 	}
-	switch name {
-	case "id", "source", "type", "subject", "time", "specversion", "data_base64":
-		text, ok := "", value[0] == '"'
-		if ok {
-			text, ok = Unquote(value)
-		}
-		if !ok {
-			return problem(codeOf(name), name+" must be a string")
-		}
-		return p.attribute(ev, name, text, value)
+	if m.value[0] == '{' || m.value[0] == '[' {
+		return problem(CodeAttribute, "the extension attribute "+strconv.Quote(string(name))+" must be a string, number or boolean: put structure under data")
 	}
-	if value[0] == '{' || value[0] == '[' {
-		return problem(CodeAttribute, "the extension attribute "+strconv.Quote(name)+" must be a string, number or boolean: put structure under data")
-	}
-	if name == "" || len(name) > MaxAttrBytes || len(value) > MaxAttrBytes*8 {
+	if len(name) == 0 || len(name) > MaxAttrBytes || len(m.value) > MaxAttrBytes*8 {
 		return problem(CodeAttribute, "an extension attribute's name has 1 to 1024 bytes and its value at most 8192")
 	}
-	p.extension(name, value)
+	p.extension(name, m)
 	return nil
 }
 
-func (p *Parser) extension(name string, value []byte) {
+// text is what a string says, a view of it if it is plain.
+func (p *Parser) text(quoted []byte, plain bool) (text []byte, ok bool) {
+	if plain {
+		return quoted[1 : len(quoted)-1], true
+	}
+	start := len(p.own)
+	p.own, ok = appendUnquoted(p.own, quoted)
+	return p.own[start:len(p.own):len(p.own)], ok
+}
+
+func (p *Parser) extension(name []byte, m *member) {
 	if len(p.ext) == 0 {
 		p.ext = append(p.ext, '{')
 	} else {
 		p.ext = append(p.ext, ',')
 	}
-	p.ext = append(AppendQuoted(p.ext, name), ':')
-	p.ext = append(p.ext, value...)
-}
-
-func codeOf(name string) string {
-	if name == "data_base64" {
-		return CodeData
+	if m.plainName {
+		p.ext = append(p.ext, m.name...)
+	} else {
+		p.ext = AppendQuoted(p.ext, view(name))
 	}
-	return "invalid_" + name
+	p.ext = append(append(p.ext, ':'), m.value...)
 }
 
 // attribute sets one of CloudEvents' own attributes.
-func (p *Parser) attribute(ev *Event, name, text string, raw []byte) *Problem {
-	switch name {
-	case "time":
-		t, ok := ParseTime(text)
-		if !ok {
+func (p *Parser) attribute(ev *Event, a attribute, m *member) *Problem {
+	text, ok := []byte(nil), m.value[0] == '"'
+	if ok {
+		text, ok = p.text(m.value, m.plainValue)
+	}
+	if !ok {
+		return problem(a.code(), a.name()+" must be a string")
+	}
+	switch a {
+	case attrTime:
+		if ev.Time, ok = ParseTime(view(text)); !ok {
 			return problem(CodeTime, "time must be RFC 3339 with an offset, such as 2026-01-31T12:00:00Z")
 		}
-		ev.Time = t
 		return nil
-	case "specversion":
-		if text != "1.0" {
+	case attrSpecVersion:
+		if string(text) != "1.0" {
 			return problem(CodeSpecVersion, "only specversion \"1.0\" is known")
 		}
 		return nil
-	case "data_base64":
-		if _, err := base64.StdEncoding.DecodeString(text); err != nil {
+	case attrDataBase64:
+		if _, err := base64.StdEncoding.DecodeString(view(text)); err != nil {
 			return problem(CodeData, "data_base64 is not base64")
 		}
-		p.extension(name, raw)
+		p.extension([]byte("data_base64"), m)
 		return nil
 	}
-	if pr := CheckAttribute(name, text); pr != nil {
-		return pr
+	// A string without escapes, which the scanner has accepted, is UTF-8 and has no control characters.
+	if !m.plainValue || len(text) == 0 || len(text) > MaxAttrBytes {
+		if pr := CheckAttribute(a.name(), view(text)); pr != nil {
+			return pr
+		}
 	}
-	switch name {
-	case "id":
-		ev.ID, ev.Identified = text, true
-	case "source":
-		ev.Source = text
-	case "type":
-		ev.Type = text
-	case "subject":
-		ev.Subject = text
+	switch a {
+	case attrID:
+		ev.ID, ev.Identified = view(text), true
+	case attrSource:
+		ev.Source = view(text)
+	case attrType:
+		ev.Type = view(text)
+	case attrSubject:
+		ev.Subject = view(text)
 	}
 	return nil
+}
+
+// view is b as a string that shares its memory: b must not change as long as the string is used.
+func view(b []byte) string {
+	return unsafe.String(unsafe.SliceData(b), len(b)) //nolint:gosec // what the parser and the decoder read says so in their comments
 }
 
 // CheckAttribute says what is wrong with the text of id, source, type or subject, or nil.

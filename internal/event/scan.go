@@ -1,7 +1,9 @@
 package event
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -35,81 +37,73 @@ func Space(b []byte, i int) int {
 
 // Value checks the one value that begins at b[i:] (white space before it is skipped) and returns the index just
 // behind it.
-func (s *Scanner) Value(b []byte, i int) (int, error) {
-	s.stack, s.Depth = s.stack[:0], 0
-	for {
-		var err error
-		if i, err = s.open(b, i); err != nil {
+func (s *Scanner) Value(b []byte, i int) (end int, err error) {
+	stack := s.stack[:0]
+	s.Depth = 0
+	for more := true; more; {
+		if i = Space(b, i); i >= len(b) {
+			return bad(i, "a value is missing")
+		}
+		switch c := b[i]; c {
+		case '"':
+			i, _, err = text(b, i)
+		case '{', '[':
+			stack = append(stack, c)
+			s.stack, s.Depth = stack, max(s.Depth, len(stack))
+			if i = Space(b, i+1); i < len(b) && b[i] == c+2 { // '{'+2 == '}', '['+2 == ']'
+				stack = stack[:len(stack)-1]
+				i++
+				break
+			}
+			if c == '{' {
+				i, err = memberName(b, i)
+			}
+			if err != nil {
+				return i, err
+			}
+			continue // with its first value
+		case 't':
+			i, err = literal(b, i, "true")
+		case 'f':
+			i, err = literal(b, i, "false")
+		case 'n':
+			i, err = literal(b, i, "null")
+		default:
+			i, err = number(b, i)
+		}
+		if err != nil {
 			return i, err
 		}
-		if i < 0 { // a container was opened that holds something: its first value comes next
-			i = -i
-			continue
-		}
-		var more bool
-		if i, more, err = s.close(b, i); err != nil || !more {
+		if i, stack, more, err = behind(b, i, stack); err != nil {
 			return i, err
 		}
 	}
+	return i, nil
 }
 
-// open consumes a scalar, an empty container, or the beginning of a container up to its first value. The last
-// is told by a negative index.
-func (s *Scanner) open(b []byte, i int) (int, error) {
-	i = Space(b, i)
-	if i >= len(b) {
-		return bad(i, "a value is missing")
-	}
-	switch c := b[i]; c {
-	case '{', '[':
-		s.stack = append(s.stack, c)
-		s.Depth = max(s.Depth, len(s.stack))
-		j := Space(b, i+1)
-		if j < len(b) && b[j] == c+2 { // '{'+2 == '}', '['+2 == ']'
-			s.stack = s.stack[:len(s.stack)-1]
-			return j + 1, nil
-		}
-		if c == '{' {
-			k, err := memberName(b, j)
-			return -k, err
-		}
-		return -j, nil
-	case '"':
-		return String(b, i)
-	case 't':
-		return literal(b, i, "true")
-	case 'f':
-		return literal(b, i, "false")
-	case 'n':
-		return literal(b, i, "null")
-	default:
-		return number(b, i)
-	}
-}
-
-// close consumes what may follow a value: the ends of containers, and a comma with what leads to the next value.
-func (s *Scanner) close(b []byte, i int) (next int, more bool, err error) {
-	for len(s.stack) > 0 {
-		top := s.stack[len(s.stack)-1]
+// behind consumes what may follow a value: the ends of containers, and a comma with what leads to the next value.
+func behind(b []byte, i int, stack []byte) (next int, rest []byte, more bool, err error) {
+	for len(stack) > 0 {
+		top := stack[len(stack)-1]
 		i = Space(b, i)
 		switch {
 		case i >= len(b):
 			i, err = bad(i, "the text ends inside an object or array")
-			return i, false, err
-		case b[i] == top+2:
-			s.stack = s.stack[:len(s.stack)-1]
-			i++
-		case b[i] == ',' && top == '[':
-			return i + 1, true, nil
-		case b[i] == ',':
+			return i, stack, false, err
+		case b[i] == ',' && top == '{':
 			i, err = memberName(b, Space(b, i+1))
-			return i, true, err
+			return i, stack, true, err
+		case b[i] == ',':
+			return i + 1, stack, true, nil
+		case b[i] == top+2:
+			stack = stack[:len(stack)-1]
+			i++
 		default:
 			i, err = bad(i, "expected a comma or the end of the object or array")
-			return i, false, err
+			return i, stack, false, err
 		}
 	}
-	return i, false, nil
+	return i, stack, false, nil
 }
 
 // memberName consumes a name and its colon.
@@ -117,10 +111,15 @@ func memberName(b []byte, i int) (int, error) {
 	if i >= len(b) || b[i] != '"' {
 		return bad(i, "expected a member name in double quotes")
 	}
-	i, err := String(b, i)
+	i, _, err := text(b, i)
 	if err != nil {
 		return i, err
 	}
+	return colon(b, i)
+}
+
+// colon consumes the colon behind a name.
+func colon(b []byte, i int) (int, error) {
 	if i = Space(b, i); i >= len(b) || b[i] != ':' {
 		return bad(i, "expected a colon behind the member name")
 	}
@@ -136,27 +135,61 @@ func literal(b []byte, i int, word string) (int, error) {
 
 // String consumes the string that begins with the quote at b[i].
 func String(b []byte, i int) (int, error) {
-	start, ascii := i, true
-	for i++; i < len(b); i++ {
+	i, _, err := text(b, i)
+	return i, err
+}
+
+// Eight bytes at a time: each constant is one byte, eight times.
+const (
+	eachOne   = 0x0101010101010101
+	eachHigh  = 0x80 * eachOne
+	eachSpace = 0x20 * eachOne
+	eachQuote = '"' * eachOne
+	eachSlash = '\\' * eachOne
+)
+
+// text consumes the string that begins with the quote at b[i]. Plain says that it has no escapes: then what is between its quotes is its text.
+func text(b []byte, i int) (end int, plain bool, err error) {
+	start, notASCII := i, uint64(eachHigh) // notASCII is the bits that stop the run: none any more once there was such a byte
+	plain = true
+	for i++; ; {
+		for i+8 <= len(b) {
+			// The high bit of a byte is set where the run ends: in control characters, quotes, backslashes and what is not ASCII. A subtraction
+			// borrows from the next byte only where it sets the bit, so the lowest bit is right whatever those above it are.
+			x := binary.LittleEndian.Uint64(b[i:])
+			stops := ((x-eachSpace)|((x^eachQuote)-eachOne)|((x^eachSlash)-eachOne))&^x&eachHigh | x&notASCII
+			if stops != 0 {
+				i += bits.TrailingZeros64(stops) / 8
+				break
+			}
+			i += 8
+		}
+		if i >= len(b) {
+			i, err = bad(i, "the text ends inside a string")
+			return i, plain, err
+		}
 		switch c := b[i]; {
 		case c == '"':
-			if !ascii && !utf8.Valid(b[start+1:i]) {
-				return bad(start, "the string is not UTF-8")
+			if notASCII == 0 && !utf8.Valid(b[start+1:i]) {
+				i, err = bad(start, "the string is not UTF-8")
+				return i, plain, err
 			}
-			return i + 1, nil
+			return i + 1, plain, nil
 		case c == '\\':
-			n, err := escape(b, i)
-			if err != nil {
-				return n, err
+			plain = false
+			if i, err = escape(b, i); err != nil {
+				return i, plain, err
 			}
-			i = n - 1
 		case c < 0x20:
-			return bad(i, "a control character in a string must be escaped")
+			i, err = bad(i, "a control character in a string must be escaped")
+			return i, plain, err
 		case c >= utf8.RuneSelf:
-			ascii = false
+			notASCII = 0
+			i++
+		default: // near the end of b
+			i++
 		}
 	}
-	return bad(i, "the text ends inside a string")
 }
 
 // escape consumes the escape sequence whose backslash is b[i].

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"bytes"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -8,16 +9,20 @@ import (
 // Unquote gives the text of a JSON string, quotes included, that Scanner has accepted. It reports false for a lone
 // surrogate, which no UTF-8 text can hold.
 func Unquote(raw []byte) (string, bool) {
+	if plain := raw[1 : len(raw)-1]; bytes.IndexByte(plain, '\\') < 0 {
+		return string(plain), true
+	}
+	out, ok := appendUnquoted(make([]byte, 0, len(raw)), raw)
+	if !ok {
+		return "", false
+	}
+	return string(out), true
+}
+
+// appendUnquoted appends it; when it reports false, what it has appended means nothing.
+func appendUnquoted(out, raw []byte) ([]byte, bool) {
 	raw = raw[1 : len(raw)-1]
-	i := 0
-	for i < len(raw) && raw[i] != '\\' {
-		i++
-	}
-	if i == len(raw) {
-		return string(raw), true
-	}
-	out := append(make([]byte, 0, len(raw)), raw[:i]...)
-	for i < len(raw) {
+	for i := 0; i < len(raw); {
 		c := raw[i]
 		if c != '\\' {
 			out = append(out, c)
@@ -33,16 +38,16 @@ func Unquote(raw []byte) (string, bool) {
 		i += 6
 		if utf16.IsSurrogate(r) {
 			if i+6 > len(raw) || raw[i] != '\\' || raw[i+1] != 'u' {
-				return "", false
+				return out, false
 			}
 			if r = utf16.DecodeRune(r, hex4(raw[i+2:])); r == utf8.RuneError {
-				return "", false
+				return out, false
 			}
 			i += 6
 		}
 		out = utf8.AppendRune(out, r)
 	}
-	return string(out), true
+	return out, true
 }
 
 func hex4(b []byte) rune { return hex(b[0])<<12 | hex(b[1])<<8 | hex(b[2])<<4 | hex(b[3]) }
@@ -67,21 +72,26 @@ func unescaped(c byte) byte {
 func AppendQuoted(dst []byte, s string) []byte {
 	const digits = "0123456789abcdef"
 	dst = append(dst, '"')
+	start := 0
 	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
+		c := s[i]
+		if c >= 0x20 && c != '"' && c != '\\' {
+			continue
+		}
+		dst = append(dst, s[start:i]...)
+		start = i + 1
+		switch c {
+		case '"', '\\':
 			dst = append(dst, '\\', c)
-		case c >= 0x20:
-			dst = append(dst, c)
-		case c == '\n':
+		case '\n':
 			dst = append(dst, '\\', 'n')
-		case c == '\t':
+		case '\t':
 			dst = append(dst, '\\', 't')
-		case c == '\r':
+		case '\r':
 			dst = append(dst, '\\', 'r')
 		default:
 			dst = append(dst, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
 		}
 	}
-	return append(dst, '"')
+	return append(append(dst, s[start:]...), '"')
 }

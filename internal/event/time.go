@@ -1,29 +1,33 @@
 package event
 
-import (
-	"strings"
-	"time"
-)
+import "time"
 
 // ParseTime reads an RFC 3339 time, to the nanosecond, as UTC. A leap second (23:59:60 UTC), which neither Go nor the stores have a number for, is the
 // second after it.
 func ParseTime(s string) (time.Time, bool) {
-	leap, ok := shape(s)
+	const date = "0000-00-00T00:00:00"
+	if len(s) < len(date)+1 || s[4] != '-' || s[7] != '-' || s[10] != 'T' && s[10] != 't' || s[13] != ':' || s[16] != ':' {
+		return time.Time{}, false
+	}
+	century, year, month, day := two(s, 0), two(s, 2), two(s, 5), two(s, 8)
+	hour, minute, second := two(s, 11), two(s, 14), two(s, 17)
+	if century|year|month|day|hour|minute|second < 0 { // one of them is not two digits
+		return time.Time{}, false
+	}
+	year += 100 * century
+	if month < 1 || month > 12 || day < 1 || day > days(year, month) || hour > 23 || minute > 59 || second > 60 {
+		return time.Time{}, false
+	}
+	nanos, rest, ok := fraction(s[len(date):])
 	if !ok {
 		return time.Time{}, false
 	}
-	if leap {
-		s = s[:17] + "59" + s[19:]
-	}
-	if s[10] == 't' || strings.HasSuffix(s, "z") { // RFC 3339 allows lower case, package time does not
-		s = strings.ToUpper(s)
-	}
-	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
+	east, ok := offset(rest)
+	if !ok {
 		return time.Time{}, false
 	}
-	t = t.UTC()
-	if leap {
+	t := time.Date(year, time.Month(month), day, hour, minute, min(second, 59), nanos, time.UTC).Add(-east)
+	if second == 60 {
 		if t.Hour() != 23 || t.Minute() != 59 {
 			return time.Time{}, false
 		}
@@ -32,37 +36,55 @@ func ParseTime(s string) (time.Time, bool) {
 	return t, true
 }
 
-// shape says whether s has the shape of an RFC 3339 time, about which package time is generous: it takes a single digit for the hour, a comma
-// before the fraction, and offsets of 24 hours or 60 minutes. Leap says that its seconds are 60.
-func shape(s string) (leap, ok bool) {
-	const date = "0000-00-00T00:00:00"
-	if len(s) < len(date)+1 {
-		return false, false
+// two is the number that the two digits at s[i:] are, or negative.
+func two(s string, i int) int {
+	a, b := s[i]-'0', s[i+1]-'0'
+	if a > 9 || b > 9 {
+		return -1
 	}
-	for i := range len(date) {
-		switch c := s[i]; {
-		case date[i] == '0' && isDigit(c), date[i] == c, i == 10 && c == 't':
-		default:
-			return false, false
-		}
-	}
-	rest := s[len(date):]
-	if rest[0] == '.' {
-		n := 1
-		for n < len(rest) && isDigit(rest[n]) {
-			n++
-		}
-		if n == 1 {
-			return false, false
-		}
-		rest = rest[n:]
-	}
-	return s[17:19] == "60", rest == "Z" || rest == "z" || isOffset(rest)
+	return 10*int(a) + int(b)
 }
 
-func isOffset(s string) bool {
-	return len(s) == len("+00:00") && (s[0] == '+' || s[0] == '-') && s[3] == ':' &&
-		isDigit(s[1]) && isDigit(s[2]) && isDigit(s[4]) && isDigit(s[5]) && s[1:3] <= "23" && s[4:6] <= "59"
+func days(year, month int) int {
+	switch {
+	case month == 2 && year%4 == 0 && (year%100 != 0 || year%400 == 0):
+		return 29
+	case month == 2:
+		return 28
+	case month == 4 || month == 6 || month == 9 || month == 11:
+		return 30
+	}
+	return 31
 }
 
-func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+// fraction reads a fraction of a second, if there is one. What is finer than a nanosecond is cut off.
+func fraction(s string) (nanos int, rest string, ok bool) {
+	if s[0] != '.' {
+		return 0, s, true
+	}
+	n, unit := 1, 100_000_000
+	for ; n < len(s) && s[n] >= '0' && s[n] <= '9'; n++ {
+		nanos += int(s[n]-'0') * unit
+		unit /= 10
+	}
+	return nanos, s[n:], n > 1
+}
+
+// offset reads how far east of UTC a time is told.
+func offset(s string) (time.Duration, bool) {
+	if s == "Z" || s == "z" {
+		return 0, true
+	}
+	if len(s) != len("+00:00") || s[0] != '+' && s[0] != '-' || s[3] != ':' {
+		return 0, false
+	}
+	hours, minutes := two(s, 1), two(s, 4)
+	if hours|minutes < 0 || hours > 23 || minutes > 59 {
+		return 0, false
+	}
+	east := time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute
+	if s[0] == '-' {
+		east = -east
+	}
+	return east, true
+}

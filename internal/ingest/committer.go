@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 
 // Log is the part of the bus that ingest writes to.
 type Log interface {
-	// Append writes one message to a partition and returns once it is on disk.
+	// Append writes one message to a partition and returns once it is on disk. The payload is the caller's again when it returns.
 	Append(ctx context.Context, partition int, payload []byte) (seq uint64, err error)
 	Partitions() int
 }
@@ -41,6 +42,7 @@ type Committer struct {
 	most  int // bytes in a log message
 	now   func() time.Time
 	parts []*group
+	free  sync.Pool // *request
 	done  sync.WaitGroup
 }
 
@@ -51,11 +53,38 @@ type group struct {
 	waiting limit.Queue[*request]
 	bytes   int
 	stopped bool
+	taken   []*request // by the last take
 }
 
+// request is events that wait to be written together. It is used again by another once its result was received.
 type request struct {
-	encoded []byte
+	encoded []byte // a whole batch
 	result  chan error
+}
+
+// size is how many bytes the events are, without what stands before a batch.
+func (r *request) size() int { return len(r.encoded) - batchHead }
+
+const (
+	// batchHead is what stands before the events of a batch.
+	batchHead = 1
+	// keepEncoded bounds the memory that a request that is not in use has.
+	keepEncoded = 1 << 20
+)
+
+func (c *Committer) request() *request {
+	r, ok := c.free.Get().(*request)
+	if !ok {
+		r = &request{result: make(chan error, 1)}
+	}
+	r.encoded = event.BeginBatch(r.encoded[:0])
+	return r
+}
+
+func (c *Committer) giveBack(r *request) {
+	if cap(r.encoded) <= keepEncoded {
+		c.free.Put(r)
+	}
 }
 
 // NewCommitter starts a committer that writes messages of at most so many bytes.
@@ -71,44 +100,54 @@ func NewCommitter(log Log, most int, now func() time.Time) *Committer {
 
 // Commit writes events of a tenant to the log, setting their Received, and returns once they are on disk, with how many bytes they
 // are. On an error some may have been written: the sender has to send all again, and those with an id are counted once all the same.
+// Nothing of the events is used after it has returned.
 func (c *Committer) Commit(ctx context.Context, t tenant.ID, events []event.Event) (written int64, err error) {
-	received := c.now().UTC()
+	if len(events) == 0 {
+		return 0, nil
+	}
 	g := c.parts[tenant.Partition(t, len(c.parts))]
-	var requests []*request
-	var buf []byte
-	flush := func() {
-		if len(buf) > 0 {
-			requests = append(requests, &request{encoded: buf, result: make(chan error, 1)})
-			buf = nil
+	var few [1]*request
+	requests := c.encode(few[:0], t, events)
+	err = ctx.Err()
+	if err == nil {
+		err = g.add(t, requests)
+	}
+	if err != nil {
+		for _, r := range requests {
+			c.giveBack(r)
 		}
-	}
-	var one []byte
-	for i := range events {
-		events[i].Received = received
-		one = event.AppendEvent(one[:0], t, &events[i])
-		if len(buf)+len(one) > c.most-1 {
-			flush()
-		}
-		buf = append(buf, one...)
-	}
-	flush()
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	if err := g.add(t, requests); err != nil {
 		return 0, err
 	}
 	// From here on the events are on their way, whether the sender waits or not, and are to be counted as what they are: an append is
 	// bounded in time.
-	var failed error
 	for _, r := range requests {
-		err := <-r.result
-		failed = errors.Join(failed, err)
-		if err == nil {
-			written += int64(len(r.encoded))
+		if failed := <-r.result; failed != nil {
+			err = errors.Join(err, failed)
+		} else {
+			written += int64(r.size())
 		}
+		c.giveBack(r)
 	}
-	return written, failed
+	return written, err
+}
+
+// encode puts events into as few requests as take them.
+func (c *Committer) encode(requests []*request, t tenant.ID, events []event.Event) []*request {
+	received := c.now().UTC()
+	r := c.request()
+	for i := range events {
+		events[i].Received = received
+		before := len(r.encoded)
+		r.encoded = event.AppendEvent(r.encoded, t, &events[i])
+		if len(r.encoded) <= c.most || before == batchHead {
+			continue
+		}
+		next := c.request()
+		next.encoded = append(next.encoded, r.encoded[before:]...)
+		r.encoded = r.encoded[:before]
+		requests, r = append(requests, r), next
+	}
+	return append(requests, r)
 }
 
 func (g *group) add(t tenant.ID, requests []*request) error {
@@ -122,7 +161,7 @@ func (g *group) add(t tenant.ID, requests []*request) error {
 	}
 	for _, r := range requests {
 		g.waiting.Push(t, r)
-		g.bytes += len(r.encoded)
+		g.bytes += r.size()
 	}
 	g.signal()
 	return nil
@@ -135,30 +174,33 @@ func (g *group) signal() {
 	}
 }
 
-// take removes as many waiting requests as fit into most bytes, at least one, if there is any.
+// take removes as many waiting requests as fit into most bytes, at least one, if there is any. They are good until the next take.
 func (g *group) take(most int) (requests []*request, stopped bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	size := 1
+	requests = g.taken[:0]
+	size := batchHead
 	for {
 		next, ok := g.waiting.Peek()
-		if !ok || len(requests) > 0 && size+len(next.encoded) > most {
+		if !ok || len(requests) > 0 && size+next.size() > most {
 			break
 		}
 		g.waiting.Pop()
 		requests = append(requests, next)
-		size += len(next.encoded)
+		size += next.size()
 	}
-	g.bytes -= size - 1
+	g.bytes -= size - batchHead
 	if g.waiting.Len() > 0 || g.stopped {
 		g.signal()
 	}
+	g.taken = requests
 	return requests, g.stopped
 }
 
 func (c *Committer) run(p int, g *group) {
-	var payload []byte
+	var together []byte
 	for range g.wake {
+		runtime.Gosched() // requests that are ready to be parsed come along; without any this takes no time
 		requests, stopped := g.take(c.most)
 		if len(requests) == 0 {
 			if stopped {
@@ -166,14 +208,19 @@ func (c *Committer) run(p int, g *group) {
 			}
 			continue
 		}
-		payload = event.BeginBatch(payload[:0])
-		for _, r := range requests {
-			payload = append(payload, r.encoded...)
+		payload := requests[0].encoded
+		if len(requests) > 1 {
+			together = append(together[:0], payload...)
+			for _, r := range requests[1:] {
+				together = append(together, r.encoded[batchHead:]...)
+			}
+			payload = together
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), appendTimeout)
 		_, err := c.log.Append(ctx, p, payload)
 		cancel()
-		for _, r := range requests {
+		for i, r := range requests {
+			requests[i] = nil // it is whose it was again
 			r.result <- err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/event"
@@ -47,6 +48,7 @@ type Door struct {
 	refused   func(t tenant.ID, reason string)
 	now       func() time.Time
 	log       *slog.Logger
+	free      sync.Pool // *work
 }
 
 // DoorConfig is what a Door needs.
@@ -72,96 +74,139 @@ func NewDoor(cfg DoorConfig) *Door {
 // Events is the handler of POST /v1/events.
 func (d *Door) Events(authenticate Authenticate) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		receipt, err := d.events(w, r, authenticate)
-		if err != nil {
+		work := d.work()
+		if err := d.events(w, r, work, authenticate); err != nil {
 			problem := web.ProblemOf(err)
 			if problem == nil {
 				d.log.Error("a request for events failed", "error.message", err.Error())
 				problem = web.NewProblem(http.StatusInternalServerError, "")
 			}
 			problem.Write(w)
-			return
+		} else {
+			answer(w, &work.batch)
 		}
-		web.JSON(w, http.StatusAccepted, receipt)
+		d.giveBack(work) // not after a panic: then it is not known who still has some of it
 	})
 }
 
-func (d *Door) events(w http.ResponseWriter, r *http.Request, authenticate Authenticate) (*Receipt, error) {
+// answer says what was taken.
+func answer(w http.ResponseWriter, b *Batch) {
+	if len(b.Rejected) > 0 {
+		web.JSON(w, http.StatusAccepted, &Receipt{Accepted: len(b.Events), Rejected: b.Rejected})
+		return
+	}
+	body := strconv.AppendInt(append(make([]byte, 0, 64), `{"accepted":`...), int64(len(b.Events)), 10)
+	web.JSONText(w, http.StatusAccepted, append(body, `,"rejected":[]}`...))
+}
+
+func (d *Door) events(w http.ResponseWriter, r *http.Request, work *work, authenticate Authenticate) error {
 	sender, err := authenticate(r)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	v, err := d.Admit(w.Header(), sender, r.ContentLength)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer v.End()
-	batch, err := d.read(w, r, v)
+	if err := d.read(w, r, v, work); err != nil {
+		return err
+	}
+	if b := &work.batch; len(b.Events) == 0 && len(b.Rejected) > 0 {
+		return nothingTaken(b.Rejected)
+	}
+	return v.Take(r.Context(), work.batch.Events)
+}
+
+// format is a form in which events can come.
+type format int
+
+const (
+	noFormat format = iota
+	freeJSON
+	oneCloudEvent
+	manyCloudEvents
+	lines
+	binaryCloudEvent
+)
+
+// formatOf is the format of a media type.
+func formatOf(media string) format {
+	switch media {
+	case "application/json":
+		return freeJSON
+	case "application/cloudevents+json":
+		return oneCloudEvent
+	case "application/cloudevents-batch+json":
+		return manyCloudEvents
+	case "application/x-ndjson", "application/jsonl", "application/ndjson":
+		return lines
+	}
+	return noFormat
+}
+
+// formatOfRequest finds out what a request brings, before its body is read.
+func formatOfRequest(r *http.Request) (format, error) {
+	if cloudevents.IsBinary(r.Header) {
+		return binaryCloudEvent, nil
+	}
+	media, err := web.MediaType(r, Accepted)
 	if err != nil {
-		return nil, err
+		return noFormat, err
 	}
-	if len(batch.Events) == 0 && len(batch.Rejected) > 0 {
-		return nil, nothingTaken(batch.Rejected)
+	f := formatOf(media)
+	if f == noFormat {
+		return noFormat, web.UnsupportedMedia(Accepted)
 	}
-	if err := v.Take(r.Context(), batch.Events); err != nil {
-		return nil, err
+	return f, nil
+}
+
+// parse reads a body of a format into the batch.
+func (w *work) parse(f format, h http.Header) error {
+	switch f {
+	case oneCloudEvent:
+		return w.json.Read(w.body, jsonevents.One, true, &w.batch)
+	case manyCloudEvents:
+		return w.json.Read(w.body, jsonevents.Array, true, &w.batch)
+	case lines:
+		return jsonlines.Read(&w.parser, w.body, &w.batch)
+	case binaryCloudEvent:
+		return cloudevents.Parse(h, w.body, &w.batch)
+	case freeJSON, noFormat:
 	}
-	return &Receipt{Accepted: len(batch.Events), Rejected: batch.Rejected}, nil
+	return w.json.Read(w.body, jsonevents.OneOrArray, false, &w.batch)
 }
 
 // read decodes a request's body into a batch.
-func (d *Door) read(w http.ResponseWriter, r *http.Request, v *Visit) (*Batch, error) {
-	batch := NewBatch(v.sender.Name, d.now().UTC(), v.sender.Retention)
-	binary := cloudevents.IsBinary(r.Header)
-	var media string
-	if !binary {
-		var err error
-		if media, err = web.MediaType(r, Accepted); err != nil {
-			return nil, err
-		}
-	}
-	parse, ok := formats()[media]
-	if !ok && !binary {
-		return nil, web.UnsupportedMedia(Accepted)
-	}
-	body, err := v.ReadBody(w, r, event.MaxBodyBytes)
+func (d *Door) read(w http.ResponseWriter, r *http.Request, v *Visit, work *work) (err error) {
+	work.batch.reset(v.sender.Name, d.now().UTC(), v.sender.Retention)
+	f, err := formatOfRequest(r)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if binary {
-		parse = func(body []byte, sink event.Sink) error { return cloudevents.Parse(r.Header, body, sink) }
+	if work.body, err = v.readBody(w, r, work.body, event.MaxBodyBytes); err != nil {
+		return err
 	}
-	err = v.work(r.Context(), len(body), func() error { return parse(body, batch) })
+	if len(work.body) <= smallBody {
+		err = work.parse(f, r.Header)
+	} else {
+		err = v.inTurn(r.Context(), func() error { return work.parse(f, r.Header) })
+	}
 	var syntax *event.SyntaxError
 	switch {
+	case err == nil:
 	case errors.As(err, &syntax):
-		return nil, web.NewProblem(http.StatusBadRequest, "The body could not be read; nothing of it was taken.",
+		return web.NewProblem(http.StatusBadRequest, "The body could not be read; nothing of it was taken.",
 			web.FieldError{Location: "body", Message: syntax.Error()})
 	case errors.Is(err, ErrTooMany):
-		return nil, web.NewProblem(http.StatusRequestEntityTooLarge, fmt.Sprintf("A request has at most %d events: send them in parts.", event.MaxPerRequest))
-	case err != nil:
-		return nil, err
+		return web.NewProblem(http.StatusRequestEntityTooLarge, fmt.Sprintf("A request has at most %d events: send them in parts.", event.MaxPerRequest))
+	default:
+		return err
 	}
-	if len(batch.Events)+len(batch.Rejected) == 0 && media == "application/x-ndjson" {
-		return nil, web.NewProblem(http.StatusBadRequest, "The body is empty: send one JSON event a line.")
+	if len(work.batch.Events)+len(work.batch.Rejected) == 0 && f == lines {
+		return web.NewProblem(http.StatusBadRequest, "The body is empty: send one JSON event a line.")
 	}
-	return batch, nil
-}
-
-type parseFunc func(body []byte, sink event.Sink) error
-
-func formats() map[string]parseFunc {
-	json := func(form jsonevents.Form, strict bool) parseFunc {
-		return func(body []byte, sink event.Sink) error { return jsonevents.Parse(body, form, strict, sink) }
-	}
-	return map[string]parseFunc{
-		"application/json":                   json(jsonevents.OneOrArray, false),
-		"application/cloudevents+json":       json(jsonevents.One, true),
-		"application/cloudevents-batch+json": json(jsonevents.Array, true),
-		"application/x-ndjson":               jsonlines.Parse,
-		"application/jsonl":                  jsonlines.Parse,
-		"application/ndjson":                 jsonlines.Parse,
-	}
+	return nil
 }
 
 // nothingTaken is the answer when every event of a request was rejected.

@@ -38,10 +38,19 @@ type Batch struct {
 
 // NewBatch makes an empty batch. Source is that of events which name none; now and retention bound their times.
 func NewBatch(source string, now time.Time, retention time.Duration) *Batch {
-	return &Batch{Rejected: []Rejected{}, source: source, now: now, retention: retention}
+	b := &Batch{}
+	b.reset(source, now, retention)
+	return b
 }
 
-// Event takes one decoded event, filling in what the sender left to the server, or rejects it.
+// reset empties the batch for another request, and keeps its memory.
+func (b *Batch) reset(source string, now time.Time, retention time.Duration) {
+	clear(b.Events)
+	*b = Batch{Events: b.Events[:0], Rejected: []Rejected{}, source: source, now: now, retention: retention}
+}
+
+// Event takes one decoded event, filling in what the sender left to the server, or rejects it. What the event is a view of has to stay as it is
+// while the batch is used.
 func (b *Batch) Event(ev event.Event) error {
 	if ev.Time.IsZero() {
 		ev.Time = b.now

@@ -84,7 +84,12 @@ func (v *Visit) End() {
 
 // ReadBody reads the request's body, at most limit bytes. Its error is a Problem.
 func (v *Visit) ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	body, err := web.ReadBody(w, r, limit, v.grow)
+	return v.readBody(w, r, nil, limit)
+}
+
+// readBody is ReadBody into memory that is there already.
+func (v *Visit) readBody(w http.ResponseWriter, r *http.Request, buf []byte, limit int64) ([]byte, error) {
+	body, err := web.ReadBodyInto(w, r, buf, limit, v.grow)
 	v.body = int64(len(body))
 	return body, err
 }
@@ -102,11 +107,8 @@ func (v *Visit) grow(body int64) error {
 	return nil
 }
 
-// work does what keeps a processor busy, in turn with the other tenants' if it is much.
-func (v *Visit) work(ctx context.Context, size int, do func() error) error {
-	if size <= smallBody {
-		return do()
-	}
+// inTurn does what keeps a processor busy, in turn with the other tenants'.
+func (v *Visit) inTurn(ctx context.Context, do func() error) error {
 	if err := v.door.turns.Begin(ctx, v.sender.Tenant); err != nil {
 		return unavailable(err)
 	}

@@ -52,6 +52,9 @@ func (q *Queue[T]) Pop() (v T, ok bool) {
 	l.items[0] = none
 	l.items = l.items[1:]
 	q.n--
+	if len(q.ring) == 1 && len(l.items) > 0 {
+		return v, true // it is the next one again
+	}
 	q.ring[0] = nil
 	q.ring = q.ring[1:]
 	if len(l.items) > 0 {

@@ -33,8 +33,7 @@ func FuzzSubscribe(f *testing.F) {
 		if json.Unmarshal(b, &req) != nil {
 			return
 		}
-		s := &subscription{id: req.ID}
-		since, err := (&conn{hub: hub, tenant: "t"}).prepare(t.Context(), s, req)
+		s, err := (&conn{hub: hub, room: hub.room("t")}).prepare(t.Context(), req)
 		if err != nil {
 			var refused *refusedError
 			if !errors.As(err, &refused) || refused.code == "" || refused.detail == "" {
@@ -42,11 +41,11 @@ func FuzzSubscribe(f *testing.F) {
 			}
 			return
 		}
-		if errs := s.query.Check(program.Definition()); len(errs) > 0 || s.query.Limit < 1 || s.query.Limit > 200 || max(since, s.query.Step) > query.MaxRange {
-			t.Fatalf("%s asks for %+v since %s: %+v", b, s.query, since, errs)
+		if errs := s.query.Check(program.Definition()); len(errs) > 0 || s.query.Limit < 1 || s.query.Limit > 200 || s.span > query.MaxRange {
+			t.Fatalf("%s asks for %+v since %s: %+v", b, s.query, s.span, errs)
 		}
-		s.query.From = now.Add(-max(since, s.query.Step))
-		if n := int(max(since, s.query.Step)/s.query.Step) + 2; n > query.MaxPoints+2 {
+		s.query.From = now.Add(-s.span)
+		if n := int(s.span/s.query.Step) + 2; n > query.MaxPoints+2 {
 			t.Fatalf("%s asks for %d points", b, n)
 		}
 	})

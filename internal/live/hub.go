@@ -1,15 +1,25 @@
 // Package live shows tenants what is happening now: a hub that is told by the partitions' owners what each log message adds,
 // and a WebSocket on which clients subscribe to metrics, to a sample of events, and to incidents.
 //
-// The stream never waits for a subscriber. A metric's subscription holds absolute values, so a slow client misses steps in
-// between and is told so, but what it is sent next is right. Samples of events are bounded and what does not fit is counted.
+// The stream never waits for a subscriber. Clients who ask the same share one feed: its state is kept once, and each of its frames is
+// encoded once, for all of them. One clock says when frames are due, a few writers send them, and a client that does not take
+// at once what it is sent gets a goroutine until it has. A metric's feed holds absolute values, so a slow client misses
+// steps in between and is told so, but what it is sent next is right. Samples of events are bounded and what does not fit is
+// counted.
+//
+//	Publish ──► room ──► feed ──(clock: a frame)──► members' connections ──(writers)──► clients
 package live
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
+	"runtime"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"github.com/pulsestream/pulsestream/internal/alert"
 	"github.com/pulsestream/pulsestream/internal/event"
@@ -57,8 +67,15 @@ type Hub struct {
 	changed chan struct{} // a token when incidents is not empty
 	imu     sync.Mutex
 	ids     map[incidentKey]struct{}
-	closing chan struct{}
-	once    sync.Once
+	clock   clock
+	writers writers
+	stale   stale
+
+	cmu    sync.Mutex
+	conns  map[*conn]struct{}
+	closed bool
+	ctx    context.Context // of what clients ask for; it ends when the last one has been told that the server stops
+	end    context.CancelFunc
 }
 
 type incidentKey struct {
@@ -66,19 +83,29 @@ type incidentKey struct {
 	id     string
 }
 
-// New makes a hub. Run must be running for incidents to be passed on.
+// New makes a hub. Run must be running for anything to be sent.
 func New(cfg Config) *Hub {
-	return &Hub{cfg: cfg, rooms: map[tenant.ID]*room{}, changed: make(chan struct{}, 1), ids: map[incidentKey]struct{}{}, closing: make(chan struct{})}
+	h := &Hub{cfg: cfg, rooms: map[tenant.ID]*room{}, changed: make(chan struct{}, 1), ids: map[incidentKey]struct{}{}, conns: map[*conn]struct{}{}}
+	h.clock.wake, h.stale.wake = make(chan struct{}, 1), make(chan struct{}, 1)
+	h.writers.ready.L = &h.writers.mu
+	h.ctx, h.end = context.WithCancel(context.Background())
+	return h
 }
 
 // room is all of one tenant.
 type room struct {
-	mu   sync.Mutex
-	mem  map[int64]*memory // by metric generation
-	late []lateDelta       // not committed, and too old for memory
-	tail []sampled         // the newest events, newest last
-	rate sampler
-	subs map[*subscription]struct{}
+	tenant tenant.ID
+
+	mu    sync.Mutex
+	mem   map[int64]*memory // by metric generation
+	late  []lateDelta       // not committed, and too old for memory
+	tail  tail
+	feeds map[string]*feed
+	// views are the feeds of each metric, tailFeed and incidents those of the topics, nil when nobody looks at them.
+	views     map[int64][]*feed
+	tailFeed  *feed
+	incidents *feed
+	key       []byte // scratch
 }
 
 // lateDelta is a delta with the log message that it comes from.
@@ -97,7 +124,7 @@ func (h *Hub) room(t tenant.ID) *room {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if r = h.rooms[t]; r == nil {
-		r = &room{mem: map[int64]*memory{}, subs: map[*subscription]struct{}{}}
+		r = &room{tenant: t, mem: map[int64]*memory{}, feeds: map[string]*feed{}, views: map[int64][]*feed{}}
 		h.rooms[t] = r
 	}
 	return r
@@ -113,15 +140,25 @@ func (h *Hub) Restart(partition int, history []series.Delta) {
 		}
 	}
 	h.mu.RUnlock()
+	var void []*feed
 	for _, r := range rooms {
 		r.mu.Lock()
 		r.mem, r.late = map[int64]*memory{}, nil
-		for s := range r.subs {
-			s.restart()
+		for _, feeds := range r.views {
+			for _, f := range feeds {
+				f.ready = false
+				if v, ok := f.content.(*view); ok {
+					v.stale = true
+				}
+				void = append(void, f)
+			}
 		}
 		r.mu.Unlock()
 	}
 	h.History(partition, history)
+	for _, f := range void {
+		h.stale.add(f)
+	}
 }
 
 // History gives what a metric that was just taken up looked like in the last minutes.
@@ -133,8 +170,21 @@ func (h *Hub) History(_ int, deltas []series.Delta) {
 func (h *Hub) Publish(_ int, seq uint64, deltas []series.Delta, events []event.Stored) {
 	h.publish(seq, deltas)
 	now := h.cfg.Now()
-	for i := range events {
-		h.room(events[i].Tenant).sample(&events[i].Event, now)
+	for len(events) > 0 {
+		n := 1
+		for n < len(events) && events[n].Tenant == events[0].Tenant {
+			n++
+		}
+		r := h.room(events[0].Tenant)
+		r.mu.Lock()
+		for i := range events[:n] {
+			r.tail.offer(&events[i].Event, now)
+		}
+		if r.tailFeed != nil {
+			h.touch(r.tailFeed)
+		}
+		r.mu.Unlock()
+		events = events[n:]
 	}
 }
 
@@ -149,7 +199,7 @@ func (h *Hub) publish(seq uint64, deltas []series.Delta) {
 		r := h.room(t)
 		r.mu.Lock()
 		for i := range deltas[:n] {
-			r.add(&deltas[i], seq, oldest)
+			h.add(r, &deltas[i], seq, oldest)
 		}
 		r.mu.Unlock()
 		deltas = deltas[n:]
@@ -157,19 +207,22 @@ func (h *Hub) publish(seq uint64, deltas []series.Delta) {
 }
 
 // add takes one delta; r.mu is held.
-func (r *room) add(d *series.Delta, seq uint64, oldest int64) {
+func (h *Hub) add(r *room, d *series.Delta, seq uint64, oldest int64) {
+	r.key = d.Labels.AppendKey(r.key[:0])
 	if d.Second >= oldest {
 		m := r.mem[d.Metric]
 		if m == nil {
 			m = &memory{seconds: map[int64]map[string]*cell{}}
 			r.mem[d.Metric] = m
 		}
-		m.add(d, oldest)
+		m.add(d, r.key, oldest)
 	} else if seq > 0 {
 		r.late = append(r.late, lateDelta{seq, d})
 	}
-	for s := range r.subs {
-		s.offer(d, seq)
+	for _, f := range r.views[d.Metric] {
+		if v, ok := f.content.(*view); ok && v.offer(d, r.key, seq, f.ready, f.at.n+1) {
+			h.touch(f)
+		}
 	}
 }
 
@@ -188,6 +241,25 @@ func (h *Hub) Committed(partition int, seq uint64, transitions []alert.Transitio
 	h.cfg.Wake()
 	for i := range transitions {
 		h.IncidentChanged(transitions[i].Tenant, transitions[i].Incident)
+	}
+}
+
+// close takes a feed out that nobody looks at any more, or that could not be loaded; r.mu is held.
+func (r *room) close(f *feed) {
+	if r.feeds[f.key] == f {
+		delete(r.feeds, f.key)
+	}
+	switch c := f.content.(type) {
+	case *view:
+		id := c.program.Definition().ID
+		r.views[id] = slices.DeleteFunc(r.views[id], func(o *feed) bool { return o == f })
+		if len(r.views[id]) == 0 {
+			delete(r.views, id)
+		}
+	case *tail:
+		r.tailFeed = nil
+	case *changes:
+		r.incidents = nil
 	}
 }
 
@@ -214,8 +286,22 @@ func (h *Hub) IncidentChanged(t tenant.ID, id string) {
 	}
 }
 
-// Run passes changed incidents on until ctx ends.
+// Run sends what is to be sent until ctx ends.
 func (h *Hub) Run(ctx context.Context) {
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer h.writers.close()
+	for range max(1, runtime.GOMAXPROCS(0)/2) { // the others are for what there is to tell about
+		running.Go(func() { h.writers.run(h.cfg.Now) })
+	}
+	running.Go(func() { h.tick(ctx) })
+	running.Go(func() { h.reload(ctx) })
+	running.Go(func() { h.inspect(ctx) })
+	h.tell(ctx)
+}
+
+// tell passes changed incidents on.
+func (h *Hub) tell(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -227,17 +313,30 @@ func (h *Hub) Run(ctx context.Context) {
 		h.ids = map[incidentKey]struct{}{}
 		h.imu.Unlock()
 		for k := range ids {
+			r := h.room(k.tenant)
+			r.mu.Lock()
+			looked := r.incidents != nil
+			r.mu.Unlock()
+			if !looked {
+				continue
+			}
 			view, err := h.cfg.Incident(ctx, k.tenant, k.id)
+			var b []byte
+			if err == nil {
+				b, err = json.Marshal(view)
+			}
 			if err != nil {
 				if ctx.Err() == nil {
 					h.cfg.Log.Error("an incident could not be shown live", "tenant.id", string(k.tenant), "error.message", err.Error())
 				}
 				continue
 			}
-			r := h.room(k.tenant)
 			r.mu.Lock()
-			for s := range r.subs {
-				s.incident(k.id, view)
+			if f := r.incidents; f != nil {
+				if c, ok := f.content.(*changes); ok {
+					c.add(k.id, b)
+					h.touch(f)
+				}
 			}
 			r.mu.Unlock()
 		}
@@ -245,4 +344,19 @@ func (h *Hub) Run(ctx context.Context) {
 }
 
 // Close ends all connections.
-func (h *Hub) Close() { h.once.Do(func() { close(h.closing) }) }
+func (h *Hub) Close() {
+	h.cmu.Lock()
+	defer h.cmu.Unlock()
+	if h.closed {
+		return
+	}
+	h.closed = true
+	var told sync.WaitGroup
+	for c := range h.conns {
+		told.Go(func() { _ = c.ws.Close(websocket.StatusGoingAway, "the server is stopping") })
+	}
+	go func() {
+		told.Wait()
+		h.end()
+	}()
+}

@@ -29,7 +29,7 @@ import (
 
 // rig is a hub over a real store, with a server to connect to.
 type rig struct {
-	t      *testing.T
+	t      testing.TB
 	hub    *live.Hub
 	store  *duckdb.Store
 	server *httptest.Server
@@ -38,18 +38,26 @@ type rig struct {
 	offset store.Offset
 }
 
-func newRig(t *testing.T) *rig {
+// delayID is the first of two metrics, delay0 and delay1, of the value data.delay.
+const delayID = 31
+
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	s, err := duckdb.Open(t.Context(), duckdb.Config{Path: filepath.Join(t.TempDir(), "events.duckdb"), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	program, err := metric.Compile(metric.Events("t"))
-	if err != nil {
-		t.Fatal(err)
+	definitions := []metric.Definition{metric.Events("t"), {ID: delayID, Slug: "delay0", Value: "data.delay"}, {ID: delayID + 1, Slug: "delay1", Value: "data.delay"}}
+	var programs []*metric.Program
+	for _, def := range definitions {
+		program, err := metric.Compile(def)
+		if err != nil {
+			t.Fatal(err)
+		}
+		programs = append(programs, program)
 	}
-	set := metric.NewSet([]*metric.Program{program})
+	set := metric.NewSet(programs)
 	r := &rig{t: t, store: s}
 	r.hub = live.New(live.Config{
 		Log: slog.New(slog.DiscardHandler), Now: time.Now, Store: s, Query: &query.Engine{Events: s}, Span: 15 * time.Minute, Partitions: 1,
@@ -87,7 +95,7 @@ func (r *rig) commit(eventType string, at time.Time, n int) {
 	for i := range n {
 		c.Events = append(c.Events, event.Stored{Tenant: "t", Event: event.Event{ID: fmt.Sprint("c", r.seq, "-", i), Source: "s", Type: eventType, Time: at, Received: at}, Position: event.Position{Seq: r.seq, Index: uint32(i)}})
 	}
-	for _, res := range series.Resolutions() {
+	for _, res := range series.Resolutions()[:1] {
 		u := series.Rollup{Tenant: "t", Metric: metric.EventsID, Labels: series.Labels{"s", eventType}, Step: res, Start: series.Align(at, res)}
 		for range n {
 			u.Agg.Add(series.Observation{At: at})
@@ -103,7 +111,7 @@ func (r *rig) commit(eventType string, at time.Time, n int) {
 }
 
 type client struct {
-	t  *testing.T
+	t  testing.TB
 	ws *websocket.Conn
 }
 

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 )
@@ -17,6 +19,7 @@ type Program struct {
 	value      *expression // nil: the metric counts
 	names      []string    // of the dimensions, sorted
 	dimensions []*expression
+	paths      paths
 }
 
 // Compile checks a definition and compiles its expressions. The error is an *Invalid.
@@ -29,8 +32,8 @@ func Compile(def Definition) (*Program, error) {
 	if err != nil {
 		return nil, err // a mistake in newEnv, which any test finds
 	}
-	p.filter = compileField(env, bad, "filter", def.Filter, conditionKinds)
-	p.value = compileField(env, bad, "value", def.Value, valueKinds)
+	p.filter = p.compileField(env, bad, "filter", def.Filter, conditionKinds)
+	p.value = p.compileField(env, bad, "value", def.Value, valueKinds)
 	if len(def.Dimensions) <= maxDimensions { // else it has been said, and many would take long
 		for _, name := range p.names {
 			field := "dimensions." + name
@@ -38,7 +41,7 @@ func Compile(def Definition) (*Program, error) {
 				bad.add(field, "needs an expression, such as data.%s", name)
 				continue
 			}
-			p.dimensions = append(p.dimensions, compileField(env, bad, field, def.Dimensions[name], dimensionKinds))
+			p.dimensions = append(p.dimensions, p.compileField(env, bad, field, def.Dimensions[name], dimensionKinds))
 		}
 	}
 	if err := bad.or(); err != nil {
@@ -83,21 +86,148 @@ var (
 type expression struct {
 	fast eval        // nil when only CEL knows it
 	slow cel.Program // always there: fast may ask for it
+	// What most expressions are is evaluated without closures within closures: a path into the data, which data is the number of;
+	// that and a literal on either side of an operator; or an attribute.
+	data      uint32 // or none
+	attribute string
+	apply     func(a, b value) value
+	literal   value
+	left      bool // the literal is the left side
+	simple    simple
+	number    float64 // the literal, for a simple one
 }
 
-func compileField(env *cel.Env, bad *Invalid, field, source string, may kinds) *expression {
+// simple is an operator between a path on its left and a literal of the kind that it is about nearly always.
+type simple uint8
+
+const (
+	notSimple simple = iota
+	isText
+	isBool
+	isNumber
+	isMore
+	isLess
+	times
+	over
+)
+
+// simpleOf is notSimple for what is rarer.
+func simpleOf(function string, literal value) simple {
+	switch {
+	case function == operators.Equals && literal.kind == kindString:
+		return isText
+	case function == operators.Equals && literal.kind == kindBool:
+		return isBool
+	case literal.kind != kindDouble && literal.kind != kindInt || literal.kind == kindInt && literal.int() != int64(int32(literal.int())): //nolint:gosec // that is the question
+		return notSimple
+	}
+	switch function {
+	case operators.Equals:
+		return isNumber
+	case operators.Greater:
+		return isMore
+	case operators.Less:
+		return isLess
+	case operators.Multiply:
+		return times
+	case operators.Divide:
+		return over
+	}
+	return notSimple
+}
+
+// holds is whether the expression is true.
+func (e *expression) holds(d *Doc) bool {
+	if d.local != nil && e.simple != notSimple {
+		v := &d.slots[d.local[e.data]]
+		switch {
+		case e.simple == isText && v.kind == kindString:
+			return string(v.text) == string(e.literal.text)
+		case e.simple == isBool && v.kind == kindBool:
+			return v.bits == e.literal.bits
+		case v.kind != kindDouble:
+		case e.simple == isNumber:
+			return v.double() == e.number
+		case e.simple == isMore:
+			return v.double() > e.number
+		case e.simple == isLess:
+			return v.double() < e.number
+		}
+	}
+	return e.eval(d).isTrue()
+}
+
+// double is the expression's value if it is a double and simply had.
+func (e *expression) double(d *Doc) (float64, bool) {
+	if d.local == nil || e.data == none {
+		return 0, false
+	}
+	v := &d.slots[d.local[e.data]]
+	switch {
+	case v.kind != kindDouble:
+		return 0, false
+	case e.apply == nil:
+		return v.double(), true
+	case e.literal.kind != kindDouble:
+		return 0, false
+	case e.simple == over:
+		return v.double() / e.number, true
+	case e.simple == times:
+		return v.double() * e.number, true
+	}
+	return 0, false
+}
+
+// shape finds out whether an expression is one of the frequent simple ones.
+func (e *expression) shape(c *paths, root ast.Expr) {
+	if e.fast == nil {
+		return
+	}
+	if p, ok := pathOf(root); ok && len(p.steps) == 0 {
+		switch p.variable {
+		case "id", "source", "type", "subject":
+			e.attribute = p.variable
+		}
+		return
+	}
+	if n, ok := c.dataPath(root); ok {
+		e.data = offset(n)
+		return
+	}
+	if root.Kind() != ast.CallKind || len(root.AsCall().Args()) != 2 || root.AsCall().IsMemberFunction() {
+		return
+	}
+	args := root.AsCall().Args()
+	apply := binaryOf(root.AsCall().FunctionName())
+	for i := range args {
+		n, isPath := c.dataPath(args[i])
+		v, isLiteral := constant(args[1-i])
+		if apply != nil && isPath && isLiteral {
+			e.data, e.apply, e.literal, e.left = offset(n), apply, v, i == 1
+			if e.simple = notSimple; !e.left {
+				e.simple = simpleOf(root.AsCall().FunctionName(), v)
+			}
+			if e.number = v.double(); v.kind == kindInt {
+				e.number = float64(v.int())
+			}
+			return
+		}
+	}
+}
+
+func (p *Program) compileField(env *cel.Env, bad *Invalid, field, source string, may kinds) *expression {
 	if strings.TrimSpace(source) == "" {
 		return nil
 	}
-	e, problem := compileExpression(env, source, may)
+	e, problem := p.paths.compile(env, source, may)
 	if problem != "" {
 		bad.add(field, "%s", problem)
 	}
 	return e
 }
 
-// compileExpression answers what is wrong as a sentence for the person who wrote the expression.
-func compileExpression(env *cel.Env, source string, may kinds) (*expression, string) {
+// compile answers what is wrong as a sentence for the person who wrote the expression.
+func (c *paths) compile(env *cel.Env, source string, may kinds) (*expression, string) {
 	if len(source) > maxExpression {
 		return nil, "an expression has at most 4096 bytes"
 	}
@@ -124,11 +254,31 @@ func compileExpression(env *cel.Env, source string, may kinds) (*expression, str
 	if err != nil {
 		return nil, err.Error()
 	}
-	return &expression{fast: fast(checked.NativeRep().Expr()), slow: slow}, ""
+	e := checked.NativeRep().Expr()
+	out := &expression{fast: c.fast(e), slow: slow, data: none}
+	out.shape(c, e)
+	return out, ""
 }
 
 // eval evaluates the expression, on the fast path if there is one.
 func (e *expression) eval(d *Doc) value {
+	if e.data != none && d.local != nil {
+		v := d.slots[d.local[e.data]]
+		if v.kind >= kindUnread {
+			v = d.reread(v, d.local[e.data])
+		}
+		if e.apply != nil && v.kind != kindError {
+			if e.left {
+				v = e.apply(e.literal, v)
+			} else {
+				v = e.apply(v, e.literal)
+			}
+		}
+		if v.kind != kindBail {
+			return v
+		}
+		return e.ask(d)
+	}
 	if e.fast != nil {
 		if v := e.fast(d); v.kind != kindBail {
 			return v

@@ -194,7 +194,7 @@ func differ(t *testing.T, env *cel.Env, g generator, n *tally) {
 		return
 	}
 	n.compiled++
-	e := expression{fast: fast(checked.NativeRep().Expr()), slow: slow}
+	e := expression{fast: (&paths{}).fast(checked.NativeRep().Expr()), slow: slow}
 	if e.fast == nil {
 		return
 	}
@@ -261,7 +261,7 @@ func FuzzExpressionOnData(f *testing.F) {
 		if len(source) > 200 || strings.Contains(source, "{") && strings.Contains(source, "}") {
 			return // maps have no order, so what a macro makes of them may differ from one evaluation to the next
 		}
-		e, problem := compileExpression(env, source, anyKind())
+		e, problem := (&paths{}).compile(env, source, anyKind())
 		if problem != "" || e.fast == nil {
 			return
 		}
@@ -302,7 +302,7 @@ func TestNumbersAtTheEdgesMeanWhatTheyMeanInCEL(t *testing.T) {
 	}
 	var d Doc
 	for _, source := range sources {
-		e, problem := compileExpression(env, source, anyKind())
+		e, problem := (&paths{}).compile(env, source, anyKind())
 		if problem != "" {
 			continue // null has no order
 		}

@@ -18,13 +18,19 @@ type Doc struct {
 	data, ext           tape
 	dataState, extState tapeState
 	// decoded and whole are the variables data and event for CEL.
-	decoded    any
-	isDecoded  bool
-	whole      map[string]any
-	scratch    []byte
-	key        []byte
-	labels     map[string]series.Labels
-	dimensions map[string]string
+	decoded   any
+	isDecoded bool
+	whole     map[string]any
+	scratch   []byte
+	// slots are the values of the paths that the programs in hand look at, when they do so together, and local the places of one
+	// program's among them; see extraction.
+	slots []value
+	local []uint32
+	// from is where slots are from.
+	from *extraction
+	// keys are those of the series of the observations in hand, one behind the other.
+	keys   []byte
+	labels map[string]series.Labels
 }
 
 type tapeState uint8
@@ -38,7 +44,35 @@ const (
 // Reset makes d about ev. The bytes of ev must not change until the next Reset.
 func (d *Doc) Reset(ev *event.Event) {
 	d.ev, d.dataState, d.extState = ev, notBuilt, notBuilt
-	d.decoded, d.isDecoded, d.whole = nil, false, nil
+	d.decoded, d.isDecoded, d.whole, d.local = nil, false, nil, nil
+}
+
+// read is the value of a program's path into the data.
+func (d *Doc) read(n int, steps []step) value {
+	if d.local != nil {
+		v := d.slots[d.local[n]]
+		if v.kind >= kindUnread {
+			v = d.reread(v, d.local[n])
+		}
+		return v
+	}
+	if !d.hasData() {
+		return failed()
+	}
+	return d.follow(false, steps)
+}
+
+// reread is the value of a slot that was left as it stands in the text.
+func (d *Doc) reread(v value, slot uint32) value {
+	if v.kind == kindUnread {
+		at := len(d.scratch)
+		d.scratch = unescape(d.scratch, v.text)
+		return text(d.scratch[at:])
+	}
+	if !d.hasData() {
+		return failed()
+	}
+	return d.follow(false, d.from.paths[slot])
 }
 
 // build indexes raw if it holds a value. What is no JSON counts as nothing at all.

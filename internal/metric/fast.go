@@ -20,7 +20,7 @@ type eval func(d *Doc) value
 // fast compiles a checked expression to a tree of closures over the raw JSON, or to nil when it has something in it that
 // only CEL itself knows. What it compiles means exactly what it means in CEL; where that depends on the event and is too
 // rare to be worth writing twice (two objects compared, two texts added) the closure answers kindBail, and CEL is asked.
-func fast(e ast.Expr) eval {
+func (c *paths) fast(e ast.Expr) eval {
 	switch e.Kind() {
 	case ast.LiteralKind:
 		v, ok := constant(e)
@@ -29,14 +29,14 @@ func fast(e ast.Expr) eval {
 		}
 		return func(*Doc) value { return v }
 	case ast.IdentKind:
-		return fastPath(e)
+		return c.fastPath(e)
 	case ast.SelectKind:
 		if e.AsSelect().IsTestOnly() {
-			return fastHas(e)
+			return c.fastHas(e)
 		}
-		return fastPath(e)
+		return c.fastPath(e)
 	case ast.CallKind:
-		return fastCall(e)
+		return c.fastCall(e)
 	}
 	return nil
 }
@@ -60,7 +60,7 @@ func constant(e ast.Expr) (value, bool) {
 	return value{}, false
 }
 
-func fastCall(e ast.Expr) eval {
+func (c *paths) fastCall(e ast.Expr) eval {
 	call := e.AsCall()
 	operands := call.Args()
 	if call.IsMemberFunction() {
@@ -68,15 +68,15 @@ func fastCall(e ast.Expr) eval {
 	}
 	switch call.FunctionName() {
 	case operators.Index:
-		return fastPath(e)
+		return c.fastPath(e)
 	case overloads.Matches:
-		return fastMatches(operands)
+		return c.fastMatches(operands)
 	case operators.In:
-		return fastIn(operands)
+		return c.fastIn(operands)
 	}
 	args := make([]eval, len(operands))
 	for i, a := range operands {
-		if args[i] = fast(a); args[i] == nil {
+		if args[i] = c.fast(a); args[i] == nil {
 			return nil
 		}
 	}
@@ -181,21 +181,41 @@ func binaryOf(function string) func(a, b value) value {
 	case operators.NotEquals:
 		return notEqual
 	case operators.Less:
-		return ordered(func(c int) bool { return c < 0 })
+		return less
 	case operators.LessEquals:
-		return ordered(func(c int) bool { return c <= 0 })
+		return lessOrEqual
 	case operators.Greater:
-		return ordered(func(c int) bool { return c > 0 })
+		return greater
 	case operators.GreaterEquals:
-		return ordered(func(c int) bool { return c >= 0 })
+		return greaterOrEqual
 	case operators.Add:
-		return arithmetic(func(a, b float64) float64 { return a + b })
+		return func(a, b value) value {
+			if a.kind == kindDouble && b.kind == kindDouble {
+				return double(a.double() + b.double())
+			}
+			return unlikeNumbers(a, b)
+		}
 	case operators.Subtract:
-		return arithmetic(func(a, b float64) float64 { return a - b })
+		return func(a, b value) value {
+			if a.kind == kindDouble && b.kind == kindDouble {
+				return double(a.double() - b.double())
+			}
+			return unlikeNumbers(a, b)
+		}
 	case operators.Multiply:
-		return arithmetic(func(a, b float64) float64 { return a * b })
+		return func(a, b value) value {
+			if a.kind == kindDouble && b.kind == kindDouble {
+				return double(a.double() * b.double())
+			}
+			return unlikeNumbers(a, b)
+		}
 	case operators.Divide:
-		return arithmetic(func(a, b float64) float64 { return a / b })
+		return func(a, b value) value {
+			if a.kind == kindDouble && b.kind == kindDouble {
+				return double(a.double() / b.double())
+			}
+			return unlikeNumbers(a, b)
+		}
 	case overloads.StartsWith:
 		return texts(bytes.HasPrefix)
 	case overloads.EndsWith:
@@ -231,34 +251,74 @@ func negate(_ *Doc, v value) value {
 	return failed()
 }
 
-func ordered(holds func(int) bool) func(a, b value) value {
-	return func(a, b value) value {
-		switch a.kind {
-		case kindBool, kindInt, kindDouble, kindString:
-		default:
-			return failed()
-		}
-		if a.isNaN() || b.isNaN() {
-			return boolean(false)
-		}
-		c, ok := compare(a, b)
-		if !ok {
-			return failed()
-		}
-		return boolean(holds(c))
+func less(a, b value) value {
+	if a.kind == kindDouble && b.kind == kindDouble {
+		return boolean(a.double() < b.double())
 	}
+	c, v := ordered(a, b)
+	if v.kind != kindNull {
+		return v
+	}
+	return boolean(c < 0)
 }
 
-func arithmetic(f func(a, b float64) float64) func(a, b value) value {
-	return func(a, b value) value {
-		if a.kind == kindDouble && b.kind == kindDouble {
-			return double(f(a.double(), b.double()))
-		}
-		if a.kind == b.kind {
-			return bail() // whole numbers, which can overflow; texts and lists, which would be made
-		}
-		return failed()
+func lessOrEqual(a, b value) value {
+	if a.kind == kindDouble && b.kind == kindDouble {
+		return boolean(a.double() <= b.double())
 	}
+	c, v := ordered(a, b)
+	if v.kind != kindNull {
+		return v
+	}
+	return boolean(c <= 0)
+}
+
+func greater(a, b value) value {
+	if a.kind == kindDouble && b.kind == kindDouble {
+		return boolean(a.double() > b.double())
+	}
+	c, v := ordered(a, b)
+	if v.kind != kindNull {
+		return v
+	}
+	return boolean(c > 0)
+}
+
+func greaterOrEqual(a, b value) value {
+	if a.kind == kindDouble && b.kind == kindDouble {
+		return boolean(a.double() >= b.double())
+	}
+	c, v := ordered(a, b)
+	if v.kind != kindNull {
+		return v
+	}
+	return boolean(c >= 0)
+}
+
+// ordered is compare for the operators of order. Unless v is null it is the result itself: an error, or false beside what is not
+// a number.
+func ordered(a, b value) (c int, v value) {
+	switch a.kind {
+	case kindBool, kindInt, kindDouble, kindString:
+	default:
+		return 0, failed()
+	}
+	if a.isNaN() || b.isNaN() {
+		return 0, boolean(false)
+	}
+	c, ok := compare(a, b)
+	if !ok {
+		return 0, failed()
+	}
+	return c, value{kind: kindNull}
+}
+
+// unlikeNumbers is what arithmetic comes to when not both are doubles.
+func unlikeNumbers(a, b value) value {
+	if a.kind == b.kind {
+		return bail() // whole numbers, which can overflow; texts and lists, which would be made
+	}
+	return failed()
 }
 
 func texts(f func(a, b []byte) bool) func(a, b value) value {
@@ -312,8 +372,8 @@ func toInt(_ *Doc, v value) value {
 	return failed()
 }
 
-func fastMatches(operands []ast.Expr) eval {
-	subject := fast(operands[0])
+func (c *paths) fastMatches(operands []ast.Expr) eval {
+	subject := c.fast(operands[0])
 	pattern, ok := literalString(operands[1])
 	re, err := regexp.Compile(pattern)
 	if subject == nil || !ok || err != nil {
@@ -328,13 +388,13 @@ func fastMatches(operands []ast.Expr) eval {
 }
 
 // fastIn is in, for a list of literals or a path on the right.
-func fastIn(operands []ast.Expr) eval {
-	left := fast(operands[0])
+func (c *paths) fastIn(operands []ast.Expr) eval {
+	left := c.fast(operands[0])
 	if left == nil {
 		return nil
 	}
 	if operands[1].Kind() != ast.ListKind {
-		right := fast(operands[1])
+		right := c.fast(operands[1])
 		if right == nil {
 			return nil
 		}

@@ -1,8 +1,10 @@
 package metric
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -16,7 +18,7 @@ const (
 	maxDimensionBytes = 256
 	// otherTwin stands for a dimension value that happens to be series.OtherValue.
 	otherTwin = "_other_"
-	// maxRemembered is how many labels, and values of dimensions, a document remembers.
+	// maxRemembered is how many labels a document remembers.
 	maxRemembered = 4096
 )
 
@@ -24,20 +26,53 @@ const (
 // adds nothing: the filter does not hold or fails, or the value fails or is neither a finite number nor a text. The labels
 // are shared: they must not be changed.
 func (p *Program) Observe(d *Doc) (series.Labels, series.Observation, bool) {
-	d.scratch = d.scratch[:0]
 	o := series.Observation{At: d.ev.Time}
-	if p.filter != nil && !p.filter.eval(d).isTrue() {
+	d.keys = d.keys[:0]
+	if !p.observe(d, &o) {
 		return nil, o, false
+	}
+	if len(p.dimensions) == 0 {
+		return nil, o, true
+	}
+	l, ok := d.labels[string(d.keys)]
+	if !ok {
+		if d.labels == nil || len(d.labels) >= maxRemembered {
+			d.labels = make(map[string]series.Labels)
+		}
+		l = series.LabelsOf(string(d.keys), len(p.dimensions))
+		d.labels[string(d.keys)] = l
+	}
+	return l, o, true
+}
+
+// observe appends the key of the series to the document's.
+func (p *Program) observe(d *Doc, o *series.Observation) bool {
+	d.scratch = d.scratch[:0]
+	if p.filter != nil && !p.filter.holds(d) {
+		return false
 	}
 	switch {
 	case p.value != nil:
-		if !observeValue(&o, p.value.eval(d)) {
-			return nil, o, false
+		if v, ok := p.value.double(d); ok {
+			if !observeNumber(o, v) {
+				return false
+			}
+		} else if !observeValue(o, p.value.eval(d)) {
+			return false
 		}
 	case d.ev.Subject != "":
 		o.Distinct, o.HasDistinct = xxhash.Sum64String(d.ev.Subject), true
 	}
-	return p.labels(d), o, true
+	if len(p.dimensions) == 1 {
+		d.keys = p.dimensions[0].appendTo(d.keys, d)
+		return true
+	}
+	for _, e := range p.dimensions { // as series.Labels.Key has it
+		at := len(d.keys)
+		d.keys = e.appendTo(append(d.keys, 0, 0, 0, 0), d)
+		binary.BigEndian.PutUint32(d.keys[at:], offset(len(d.keys)-at-4))
+	}
+	return true
 }
 
 // observeValue takes a number as it is, a condition as 1 or 0 (its average is a share), a duration in seconds, and a text
@@ -48,20 +83,22 @@ func observeValue(o *series.Observation, v value) bool {
 		o.Distinct, o.HasDistinct = xxhash.Sum64(v.text), true
 		return true
 	case kindDouble, kindSeconds:
-		o.Value = v.double()
+		return observeNumber(o, v.double())
 	case kindInt:
-		o.Value = float64(v.int())
+		return observeNumber(o, float64(v.int()))
 	case kindBool:
-		o.Value = float64(v.bits)
-	default:
-		return false
+		return observeNumber(o, float64(v.bits))
 	}
-	o.Value += 0 // -0 becomes 0
-	if math.IsNaN(o.Value) || math.IsInf(o.Value, 0) {
-		return false
+	return false
+}
+
+func observeNumber(o *series.Observation, v float64) bool {
+	v += 0 // -0 becomes 0
+	if v-v != 0 {
+		return false // it is infinite or not a number
 	}
-	o.Numeric = true
-	o.Distinct, o.HasDistinct = hashNumber(o.Value), true
+	o.Value, o.Numeric = v, true
+	o.Distinct, o.HasDistinct = hashNumber(v), true
 	return true
 }
 
@@ -71,58 +108,6 @@ func hashNumber(f float64) uint64 {
 	h = (h ^ h>>33) * 0xff51afd7ed558ccd
 	h = (h ^ h>>33) * 0xc4ceb9fe1a85ec53
 	return h ^ h>>33
-}
-
-// labels evaluates the dimensions. Labels seen before come from the document's memory.
-func (p *Program) labels(d *Doc) series.Labels {
-	if len(p.dimensions) == 0 {
-		return nil
-	}
-	d.key = d.key[:0]
-	for _, e := range p.dimensions {
-		at := len(d.key)
-		d.key = append(d.key, 0, 0, 0, 0)
-		d.key = appendDimension(d.key, e.eval(d))
-		if len(d.key)-at-4 > maxDimensionBytes {
-			d.key = d.key[:at+4+runeCut(d.key[at+4:], maxDimensionBytes)]
-		}
-		binary.BigEndian.PutUint32(d.key[at:], offset(len(d.key)-at-4))
-	}
-	if l, ok := d.labels[string(d.key)]; ok {
-		return l
-	}
-	return d.remember(d.key)
-}
-
-func (d *Doc) remember(key []byte) series.Labels {
-	if d.labels == nil || len(d.labels) >= maxRemembered {
-		d.labels = make(map[string]series.Labels)
-	}
-	if d.dimensions == nil || len(d.dimensions) >= maxRemembered {
-		d.dimensions = make(map[string]string)
-	}
-	var l series.Labels
-	for rest := key; len(rest) > 0; {
-		n := 4 + binary.BigEndian.Uint32(rest)
-		l = append(l, d.dimension(rest[4:n]))
-		rest = rest[n:]
-	}
-	d.labels[string(key)] = l
-	return l
-}
-
-// dimension makes a label of a text. U+0000, which PostgreSQL cannot store, and what is not UTF-8 become U+FFFD.
-func (d *Doc) dimension(b []byte) string {
-	if s, ok := d.dimensions[string(b)]; ok {
-		return s
-	}
-	s := strings.ToValidUTF8(strings.ReplaceAll(string(b), "\x00", "\uFFFD"), "\uFFFD")
-	s = s[:runeCut([]byte(s), maxDimensionBytes)]
-	if s == series.OtherValue {
-		s = otherTwin
-	}
-	d.dimensions[string(b)] = s
-	return s
 }
 
 // runeCut is where to cut b so that at most n bytes remain and no character is cut through.
@@ -138,12 +123,40 @@ func runeCut(b []byte, n int) int {
 	return n
 }
 
+// appendTo appends the expression's value as a dimension.
+func (e *expression) appendTo(dst []byte, d *Doc) []byte {
+	switch {
+	case d.local != nil && e.data != none && e.apply == nil:
+		if v := &d.slots[d.local[e.data]]; v.kind == kindString {
+			return appendText(dst, v.text)
+		}
+	case e.attribute != "":
+		at := len(dst)
+		dst = append(dst, d.attribute(e.attribute)...)
+		if text := dst[at:]; len(text) > maxDimensionBytes || !labelText(text) {
+			return appendText(dst[:at], slices.Clone(text))
+		}
+		return dst
+	}
+	return appendDimension(dst, e.eval(d))
+}
+
+// labelText says that a text is a label as it stands: it is UTF-8 without U+0000, and not the label of what was folded.
+func labelText(text []byte) bool {
+	for i, c := range text {
+		if c-1 >= utf8.RuneSelf-1 {
+			return bytes.IndexByte(text[i:], 0) < 0 && utf8.Valid(text) && string(text) != series.OtherValue
+		}
+	}
+	return len(text) != len(series.OtherValue) || string(text) != series.OtherValue
+}
+
 // appendDimension writes a dimension's value: a text as it is, numbers and conditions in one canonical form, and nothing for
 // what is missing or is neither.
 func appendDimension(dst []byte, v value) []byte {
 	switch v.kind {
 	case kindString:
-		return append(dst, v.text...)
+		return appendText(dst, v.text)
 	case kindBool:
 		return strconv.AppendBool(dst, v.bits == 1)
 	case kindInt:
@@ -152,6 +165,19 @@ func appendDimension(dst []byte, v value) []byte {
 		return appendNumber(dst, v.double())
 	}
 	return dst
+}
+
+// appendText writes a text as a label. U+0000, which PostgreSQL cannot store, and what is not UTF-8 become U+FFFD.
+func appendText(dst, text []byte) []byte {
+	text = text[:runeCut(text, maxDimensionBytes)]
+	switch {
+	case labelText(text):
+		return append(dst, text...)
+	case string(text) == series.OtherValue:
+		return append(dst, otherTwin...)
+	}
+	s := strings.ToValidUTF8(strings.ReplaceAll(string(text), "\x00", "\uFFFD"), "\uFFFD")
+	return append(dst, s[:runeCut([]byte(s), maxDimensionBytes)]...)
 }
 
 // appendNumber writes a number as JSON would: 5 rather than 5.0, with an exponent only when it is very large or small.

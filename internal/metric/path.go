@@ -1,6 +1,8 @@
 package metric
 
 import (
+	"slices"
+
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
@@ -45,30 +47,44 @@ func pathOf(e ast.Expr) (path, bool) {
 	return path{}, false
 }
 
+// paths are those into the data that a program looks at, each once. When programs look at an event together these are read in one
+// pass; see extraction.
+type paths struct{ list []path }
+
+// number is the place of a path into the data in the list.
+func (c *paths) number(steps []step) int {
+	for i := range c.list {
+		if slices.EqualFunc(c.list[i].steps, steps, step.equal) {
+			return i
+		}
+	}
+	c.list = append(c.list, path{variable: "data", steps: steps})
+	return len(c.list) - 1
+}
+
+func (s step) equal(o step) bool {
+	return string(s.name) == string(o.name) && (s.name == nil) == (o.name == nil) && s.index == o.index
+}
+
 // fastPath compiles a path, or answers nil.
-func fastPath(e ast.Expr) eval {
+func (c *paths) fastPath(e ast.Expr) eval {
 	p, ok := pathOf(e)
 	if !ok {
 		return nil
 	}
-	return p.eval()
+	return c.eval(p)
 }
 
-func (p path) eval() eval {
+func (c *paths) eval(p path) eval {
 	steps := p.steps
 	switch p.variable {
 	case "data":
 		if len(steps) == 0 {
 			return (*Doc).root
 		}
-		return func(d *Doc) value {
-			if !d.hasData() {
-				return failed()
-			}
-			return d.follow(false, steps)
-		}
+		return c.dataEval(steps)
 	case "event":
-		return p.eventEval()
+		return c.eventEval(p)
 	case "id", "source", "type", "subject":
 		if len(steps) == 0 {
 			return attribute(p.variable)
@@ -77,7 +93,24 @@ func (p path) eval() eval {
 	return nil
 }
 
-func (p path) eventEval() eval {
+// dataPath says which of the paths into the data an expression is, if it is nothing else.
+func (c *paths) dataPath(e ast.Expr) (n int, ok bool) {
+	p, ok := pathOf(e)
+	if ok && p.variable == "event" && len(p.steps) > 1 && string(p.steps[0].name) == "data" {
+		p = path{variable: "data", steps: p.steps[1:]}
+	}
+	if !ok || p.variable != "data" || len(p.steps) == 0 {
+		return 0, false
+	}
+	return c.number(p.steps), true
+}
+
+func (c *paths) dataEval(steps []step) eval {
+	n := c.number(steps)
+	return func(d *Doc) value { return d.read(n, steps) }
+}
+
+func (c *paths) eventEval(p path) eval {
 	if len(p.steps) == 0 || p.steps[0].name == nil {
 		return nil
 	}
@@ -87,7 +120,7 @@ func (p path) eventEval() eval {
 		return nil
 	case "data":
 		if len(rest) > 0 {
-			return path{variable: "data", steps: rest}.eval()
+			return c.dataEval(rest)
 		}
 		return func(d *Doc) value {
 			if !d.hasData() {
@@ -117,15 +150,20 @@ func (p path) eventEval() eval {
 }
 
 func attribute(name string) eval {
+	return func(d *Doc) value { return d.copied(d.attribute(name)) }
+}
+
+// attribute is the text of one of the four attributes that are texts.
+func (d *Doc) attribute(name string) string {
 	switch name {
 	case "id":
-		return func(d *Doc) value { return d.copied(d.ev.ID) }
+		return d.ev.ID
 	case "source":
-		return func(d *Doc) value { return d.copied(d.ev.Source) }
+		return d.ev.Source
 	case "type":
-		return func(d *Doc) value { return d.copied(d.ev.Type) }
+		return d.ev.Type
 	}
-	return func(d *Doc) value { return d.copied(d.ev.Subject) }
+	return d.ev.Subject
 }
 
 // follow goes from the root of a tape along steps. A step that cannot be made is an error.
@@ -147,7 +185,7 @@ func (d *Doc) follow(ext bool, steps []step) value {
 }
 
 // fastHas compiles the macro has: the path up to its last step must be there, the last step may be.
-func fastHas(e ast.Expr) eval {
+func (c *paths) fastHas(e ast.Expr) eval {
 	sel := e.AsSelect()
 	p, ok := pathOf(sel.Operand())
 	if !ok {
@@ -157,7 +195,7 @@ func fastHas(e ast.Expr) eval {
 	if p.variable == "event" && len(p.steps) == 0 {
 		return hasAttribute(string(name))
 	}
-	operand := p.eval()
+	operand := c.eval(p)
 	if operand == nil {
 		return nil
 	}

@@ -322,19 +322,37 @@ func (t *tape) text(n *node, scratch *[]byte) []byte {
 
 // number reads a JSON number. One beyond the range of a float64 is infinite, as in CEL.
 func number(raw []byte) float64 {
-	if len(raw) <= 15 { // a whole number of up to 15 digits is exact, and by far the most frequent
-		v, whole := int64(0), true
-		for _, c := range raw {
+	if len(raw) <= 16 {
+		v := int64(0)
+		for i, c := range raw {
 			if c < '0' || c > '9' {
-				whole = false
-				break
+				if c == '.' {
+					return decimal(raw, i, v)
+				}
+				return parseNumber(raw)
 			}
 			v = v*10 + int64(c-'0')
 		}
-		if whole {
+		if len(raw) <= 15 { // up to 15 digits are exact, and by far the most frequent
 			return float64(v)
 		}
 	}
+	return parseNumber(raw)
+}
+
+// decimal is number for up to 15 digits with a point at raw[at:], in front of which stands v. Both the digits and the power of ten
+// are exact then, so their quotient is the nearest number there is.
+func decimal(raw []byte, at int, v int64) float64 {
+	for _, c := range raw[at+1:] {
+		if c < '0' || c > '9' {
+			return parseNumber(raw)
+		}
+		v = v*10 + int64(c-'0')
+	}
+	return float64(v) / [...]float64{1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15}[len(raw)-at-1]
+}
+
+func parseNumber(raw []byte) float64 {
 	v, _ := strconv.ParseFloat(string(raw), 64)
 	return v
 }

@@ -20,6 +20,10 @@ const (
 	kindSeconds             // a duration, which only CEL itself makes; bits as kindDouble
 	kindOther               // what neither a value nor a dimension can be, such as a time
 	kindBail                // the fast path does not know: let CEL say
+	// What an extraction leaves as it stands in the text.
+	kindUnread     // text is the inside of a string with escape sequences
+	kindUnreadMap  //
+	kindUnreadList //
 )
 
 // value is what an expression comes to. It is passed in registers, and its text is a view of the event or of the

@@ -2,171 +2,115 @@ package process
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/metric"
 	"github.com/pulsestream/pulsestream/internal/series"
-	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
 // aggregator turns events into one-second deltas of the series they belong to.
 type aggregator struct {
 	bound *bound
 	doc   metric.Doc
-	index map[cell]int
-	out   []series.Delta
+	round uint32
+	cells []cell // those of this round; the memory of former ones is behind them
 	// observed is scratch: what the programs make of the event in hand.
-	observed []observed
+	observed []metric.Observed
+	pack     series.Packer
 }
 
+// cell is one second of one series.
 type cell struct {
-	tenant tenant.ID
-	metric int64
+	of     *known
 	second int64
-	labels string
+	older  int32 // the series' cell before this one, or -1
+	agg    series.Agg
 }
 
-func newAggregator(b *bound) *aggregator {
-	return &aggregator{bound: b, index: map[cell]int{}}
-}
+func newAggregator(b *bound) *aggregator { return &aggregator{bound: b, round: b.next()} }
 
 // add runs the programs that are about the event. A program that panics fails the event as a whole: nothing of it is counted.
-func (a *aggregator) add(ev *event.Stored, programs []*metric.Program) error {
-	if len(programs) == 0 {
+func (a *aggregator) add(ev *event.Stored, p *plan) error {
+	if len(p.tables) == 0 {
 		return nil
 	}
-	if err := a.observe(ev, programs); err != nil {
+	if err := a.observe(ev, p); err != nil {
 		return err
 	}
+	at := ev.Time.UnixNano()
+	second := ev.Time.Unix()
 	for i := range a.observed {
 		o := &a.observed[i]
-		labels, key := a.bound.admit(ev.Tenant, o.metric, o.labels)
-		c := cell{ev.Tenant, o.metric, o.At.Unix(), key}
-		j, ok := a.index[c]
-		if !ok {
-			j = len(a.out)
-			a.index[c] = j
-			a.out = append(a.out, series.Delta{Tenant: ev.Tenant, Metric: o.metric, Labels: labels, Second: c.second})
-		}
-		a.out[j].Agg.Add(o.Observation)
+		k := a.bound.admit(p.tables[o.Program], a.doc.Key(o))
+		a.cell(k, second).agg.AddAt(&o.Observation, at)
 	}
 	return nil
 }
 
-// observed is what one program makes of one event.
-type observed struct {
-	series.Observation
-	metric int64
-	labels series.Labels
-}
-
-func (a *aggregator) observe(ev *event.Stored, programs []*metric.Program) (err error) {
+func (a *aggregator) observe(ev *event.Stored, p *plan) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("a metric panicked: %v", p)
 		}
 	}()
-	a.observed = a.observed[:0]
 	provoke(ev)
-	a.doc.Reset(&ev.Event)
-	for _, p := range programs {
-		if labels, o, ok := p.Observe(&a.doc); ok {
-			a.observed = append(a.observed, observed{Observation: o, metric: p.Definition().ID, labels: labels})
-		}
-	}
+	a.observed = p.programs.Observe(&a.doc, &ev.Event, a.observed[:0])
 	return nil
 }
 
-// take returns the deltas so far, which are the caller's from now on, and begins anew.
-func (a *aggregator) take() []series.Delta {
-	out := a.out
-	a.out = nil
-	clear(a.index)
+// maxOlder is how many cells of a series are looked through. When there are more, as with events of many different seconds, some
+// second gets a cell twice, which is merged later: everything that reads cells merges.
+const maxOlder = 8
+
+// cell finds or makes the cell of one second of a series.
+func (a *aggregator) cell(k *known, second int64) *cell {
+	older := int32(-1)
+	if k.round == a.round {
+		older = k.cell
+		for i, tries := older, 0; i >= 0 && tries < maxOlder; tries++ {
+			c := &a.cells[i]
+			if c.second == second {
+				return c
+			}
+			i = c.older
+		}
+	}
+	k.round, k.cell = a.round, int32(len(a.cells)) //nolint:gosec // far fewer
+	c := grow(&a.cells)
+	c.of, c.second, c.older = k, second, older
+	return c
+}
+
+// grow makes s longer by one element, which has whatever it had when s was as long before.
+func grow[T any](s *[]T) *T {
+	if n := len(*s); n < cap(*s) {
+		*s = (*s)[:n+1]
+	} else {
+		var zero T
+		*s = append(*s, zero)
+	}
+	return &(*s)[len(*s)-1]
+}
+
+// deltas are copies of the cells so far, which are the caller's.
+func (a *aggregator) deltas() []series.Delta {
+	if len(a.cells) == 0 {
+		return nil
+	}
+	out := make([]series.Delta, len(a.cells))
+	for i := range a.cells {
+		c := &a.cells[i]
+		out[i] = series.Delta{Tenant: c.of.table.tenant, Metric: c.of.table.metric, Labels: c.of.labels, Second: c.second, Agg: a.pack.Copy(&c.agg)}
+	}
 	return out
 }
 
-// rollups merges deltas into the steps of all resolutions.
-type rollups struct {
-	index map[step]int
-	out   []series.Rollup
-}
-
-type step struct {
-	cell // second is the start of the step
-	res  time.Duration
-}
-
-func newRollups() *rollups { return &rollups{index: map[step]int{}} }
-
-func (r *rollups) add(deltas []series.Delta) {
-	for i := range deltas {
-		d := &deltas[i]
-		key := d.Labels.Key()
-		for _, res := range series.Resolutions() {
-			start := series.Align(time.Unix(d.Second, 0), res)
-			s := step{cell{d.Tenant, d.Metric, start.Unix(), key}, res}
-			j, ok := r.index[s]
-			if !ok {
-				j = len(r.out)
-				r.index[s] = j
-				r.out = append(r.out, series.Rollup{Tenant: d.Tenant, Metric: d.Metric, Labels: d.Labels, Step: res, Start: start})
-			}
-			r.out[j].Agg.Merge(&d.Agg)
-		}
+// begin begins anew.
+func (a *aggregator) begin() {
+	for i := range a.cells {
+		a.cells[i].agg.Reset()
+		a.cells[i].of = nil
 	}
-}
-
-// bound keeps the number of series of each metric of each tenant within a limit: what comes after is folded into one
-// series whose labels are all series.OtherValue.
-type bound struct {
-	limit  int
-	known  map[metricKey]map[string]struct{}
-	folded func(t tenant.ID, metric int64)
-}
-
-type metricKey struct {
-	tenant tenant.ID
-	metric int64
-}
-
-func newBound(limit int, folded func(tenant.ID, int64)) *bound {
-	return &bound{limit: limit, known: map[metricKey]map[string]struct{}{}, folded: folded}
-}
-
-// learn notes a series that is stored already.
-func (b *bound) learn(t tenant.ID, id int64, labels series.Labels) {
-	k := metricKey{t, id}
-	if b.known[k] == nil {
-		b.known[k] = map[string]struct{}{}
-	}
-	if !isOther(labels) {
-		b.known[k][labels.Key()] = struct{}{}
-	}
-}
-
-func isOther(labels series.Labels) bool { return len(labels) > 0 && labels[0] == series.OtherValue }
-
-// admit returns the labels under which an observation is kept, and their key.
-func (b *bound) admit(t tenant.ID, id int64, labels series.Labels) (series.Labels, string) {
-	key := labels.Key()
-	k := metricKey{t, id}
-	known := b.known[k]
-	if _, ok := known[key]; ok {
-		return labels, key
-	}
-	if len(known) >= b.limit {
-		b.folded(t, id)
-		other := make(series.Labels, len(labels))
-		for i := range other {
-			other[i] = series.OtherValue
-		}
-		return other, other.Key()
-	}
-	if known == nil {
-		known = map[string]struct{}{}
-		b.known[k] = known
-	}
-	known[key] = struct{}{}
-	return labels, key
+	a.cells = a.cells[:0]
+	a.round = a.bound.next()
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/bus"
 	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/metric"
+	"github.com/pulsestream/pulsestream/internal/series"
 	"github.com/pulsestream/pulsestream/internal/store"
 )
 
@@ -40,6 +41,7 @@ func (s *session) loop(ctx context.Context) error {
 			}
 		case <-tick.C:
 			s.evaluate(false)
+			s.dedupe.Sweep()
 			if s.idle() {
 				s.goesOn()
 			}
@@ -70,32 +72,37 @@ func (s *session) full() bool {
 	return s.alone() || len(b.commit.Events) >= maxBatchEvents || len(b.commit.Quarantine) >= maxBatchHeld || b.bytes >= maxBatchBytes
 }
 
-// message takes one log message through decode, dedupe and aggregate.
+// message takes one log message through decode, dedupe and aggregate. Its events are decoded to where the commit has them.
 func (s *session) message(m bus.Message) {
 	b := s.batch
-	before, duplicates := len(b.commit.Events), 0
+	before := len(b.commit.Events)
+	s.ids = s.ids[:0]
 	if m.Err == nil {
 		m.Err = s.decoder.Decode(m.Payload, func(ev event.Stored) error {
 			ev.Seq, ev.Partition = m.Seq, s.partition
-			if !s.event(&ev) {
-				duplicates++
-			}
+			b.commit.Events = append(b.commit.Events, ev)
+			s.ids = append(s.ids, s.identifier.entry(ev.Tenant, ev.Source, ev.ID))
 			return nil
 		})
 	}
+	duplicates := s.events(before)
 	if m.Err != nil {
 		s.quarantineMessage(m)
 	}
 	s.seq, s.pending = m.Seq, m.Pending
+	if len(m.Payload) > 0 {
+		b.payloads = append(b.payloads, m.Payload)
+	}
 	fresh := b.commit.Events[before:]
 	if len(fresh) > 0 {
 		s.received = fresh[len(fresh)-1].Received
 	}
-	deltas := s.aggregate.take()
-	b.rollups.add(deltas)
+	b.rollups.add(s.aggregate.cells)
+	deltas := s.aggregate.deltas()
 	for i := range deltas {
-		s.rules.Add(&deltas[i])
+		s.watch(s.aggregate.cells[i].of.table, &deltas[i])
 	}
+	s.aggregate.begin()
 	s.cfg.Observer.Processed(s.partition, len(fresh), duplicates)
 	s.cfg.Live.Publish(s.partition, m.Seq, deltas, fresh)
 	s.cfg.Observer.Lag(s.partition, m.Pending)
@@ -104,29 +111,71 @@ func (s *session) message(m bus.Message) {
 	}
 }
 
-// event takes one event; it is false for one that was seen before.
-func (s *session) event(ev *event.Stored) (fresh bool) {
-	key := event.IdentityKey(ev.Tenant, ev.Source, ev.ID)
-	if ev.Identified && s.dedupe.Add(key, ev.Received) {
+// watch shows a delta to the rules about its metric.
+func (s *session) watch(t *table, d *series.Delta) {
+	if !t.watched {
+		t.watch, t.watched = s.rules.Watch(t.tenant, t.metric), true
+	}
+	s.rules.AddTo(t.watch, d)
+}
+
+// events takes those of the batch's events that have just been decoded, from the index first on, and leaves out what isn't to be
+// stored. It returns how many were seen before.
+func (s *session) events(first int) (duplicates int) {
+	b := s.batch
+	all := b.commit.Events
+	for i := range s.ids {
+		s.touched += s.dedupe.touch(s.ids[i])
+	}
+	kept := first
+	for i := first; i < len(all); i++ {
+		ev := &all[i]
+		if ev.Identified && s.dedupe.add(s.ids[i-first], ev.Received.Unix()) {
+			duplicates++
+			continue
+		}
+		if !s.event(ev) {
+			continue
+		}
+		b.bytes += len(ev.Data) + len(ev.Extensions) + 256
+		if kept != i {
+			all[kept] = *ev
+		}
+		kept++
+	}
+	clear(all[kept:])
+	b.commit.Events = all[:kept]
+	return duplicates
+}
+
+// event takes one event that wasn't seen before; it is false when it can't be stored.
+func (s *session) event(ev *event.Stored) (stored bool) {
+	if len(s.poison) > 0 {
+		if reason, poison := s.poison[ev.Position]; poison {
+			s.quarantine(ev, "commit", reason)
+			return false
+		}
+	}
+	if err := s.aggregate.add(ev, s.plan(ev)); err != nil {
+		s.quarantine(ev, "aggregate", err.Error())
 		return false
 	}
-	held := quarantineKey(ev.Tenant, key)
-	if reason, poison := s.poison[ev.Position]; poison {
-		s.quarantine(ev, key, "commit", reason)
-		return true
-	}
-	if err := s.aggregate.add(ev, s.metrics(ev.Tenant).For(ev.Type)); err != nil {
-		s.quarantine(ev, key, "aggregate", err.Error())
-		return true
-	}
-	b := s.batch
-	b.commit.Events = append(b.commit.Events, *ev)
-	b.bytes += len(ev.Data) + len(ev.Extensions) + 256
-	if s.held[held] {
-		delete(s.held, held)
-		b.commit.Released = append(b.commit.Released, held)
+	if len(s.held) > 0 {
+		held := quarantineKey(ev.Tenant, event.IdentityKey(ev.Tenant, ev.Source, ev.ID))
+		if s.held[held] {
+			delete(s.held, held)
+			s.batch.commit.Released = append(s.batch.commit.Released, held)
+		}
 	}
 	return true
+}
+
+// plan is what is done with an event.
+func (s *session) plan(ev *event.Stored) *plan {
+	if last := s.plans.last; last != nil && last.tenant == ev.Tenant {
+		return s.plans.of(ev.Tenant, last.set, ev.Type)
+	}
+	return s.plans.of(ev.Tenant, s.metrics(ev.Tenant), ev.Type)
 }
 
 // behind says whether what is being processed was received some time ago. While a worker catches up, rules wait: a count
@@ -152,15 +201,29 @@ func (s *session) evaluate(touched bool) {
 	}
 }
 
+// newBatch begins a batch, in the memory of one that has been committed if there is.
 func (s *session) newBatch() {
-	s.batch = &batch{rollups: newRollups()}
-	s.batch.commit.Partition = s.partition
-	s.batch.commit.To.Incarnation = s.offset.Incarnation
+	b := s.spare
+	if s.spare = nil; b == nil {
+		b = &batch{rollups: newRollups(s.bound)}
+	}
+	b.commit.Partition = s.partition
+	b.commit.To.Incarnation = s.offset.Incarnation
+	s.batch = b
+}
+
+// reuse keeps the memory of a batch that has been committed, for the next but one.
+func (s *session) reuse(b *batch) {
+	b.rollups.begin()
+	clear(b.commit.Events)
+	clear(b.payloads)
+	*b = batch{rollups: b.rollups, payloads: b.payloads[:0], commit: store.Commit{Events: b.commit.Events[:0]}}
+	s.spare = b
 }
 
 func (b *batch) empty(from store.Offset, seq uint64) bool {
 	c := &b.commit
-	return from.Seq == seq && len(c.Quarantine)+len(c.Events)+len(c.States)+len(c.Fills)+len(c.Transitions)+len(b.rollups.out) == 0
+	return from.Seq == seq && len(c.Quarantine)+len(c.Events)+len(c.States)+len(c.Fills)+len(c.Transitions) == 0 && b.rollups.empty()
 }
 
 // maybeCommit starts a commit when one is due and none is under way, else makes sure that due fires in time.
@@ -174,7 +237,7 @@ func (s *session) maybeCommit(ctx context.Context, due *time.Timer) error {
 	if s.batch.empty(s.offset, s.seq) {
 		return nil
 	}
-	if wait := s.cfg.CommitEvery - s.cfg.Now().Sub(s.lastCommit); wait > 0 && !s.batch.urgent && !s.full() {
+	if wait := s.gather() - s.cfg.Now().Sub(s.lastCommit); wait > 0 && !s.batch.urgent && !s.full() {
 		due.Reset(wait)
 		return nil
 	}
@@ -182,12 +245,23 @@ func (s *session) maybeCommit(ctx context.Context, due *time.Timer) error {
 	return nil
 }
 
+// whenBehind is how many times as long a worker gathers while more is waiting in the log: what is gathered together is merged once.
+const whenBehind = 4
+
+// gather is the least time between two commits.
+func (s *session) gather() time.Duration {
+	if s.pending > 0 {
+		return whenBehind * s.cfg.CommitEvery
+	}
+	return s.cfg.CommitEvery
+}
+
 // commit hands the batch to the store and begins a new one.
 func (s *session) commit(ctx context.Context) {
 	b := s.batch
 	b.commit.From = s.offset
 	b.commit.To.Seq = s.seq
-	b.commit.Rollups = b.rollups.out
+	b.commit.Rollups = b.rollups.take()
 	b.commit.States = alert.Latest(b.commit.States)
 	s.offset = store.Offset{Incarnation: b.commit.To.Incarnation, Seq: s.seq, Revision: s.offset.Revision + 1}
 	s.newBatch()
@@ -200,7 +274,7 @@ func (s *session) commit(ctx context.Context) {
 		if err == nil {
 			s.cfg.Observer.Committed(s.partition, offset.Seq, s.cfg.Now().Sub(started))
 		}
-		result <- committed{from: b.commit.From.Seq, to: b.commit.To.Seq, commit: &b.commit, offset: offset, err: err}
+		result <- committed{batch: b, from: b.commit.From.Seq, to: b.commit.To.Seq, commit: &b.commit, offset: offset, err: err}
 	}()
 }
 
@@ -213,6 +287,10 @@ func (s *session) landed(ctx context.Context, c committed) error {
 	s.passed(c.offset.Seq)
 	s.goesOn()
 	s.cfg.Live.Committed(s.partition, c.offset.Seq, c.commit.Transitions)
+	for _, p := range c.batch.payloads { // nobody has a view of them any more: the store has copied what it keeps
+		s.reader.Recycle(p)
+	}
+	s.reuse(c.batch)
 	return nil
 }
 
@@ -261,18 +339,18 @@ func (s *session) fill(ctx context.Context) error {
 		if !ok { // the metric was deleted or changed meanwhile
 			continue
 		}
-		return s.fillStep(ctx, f, []*metric.Program{p})
+		return s.fillStep(ctx, f, p)
 	}
 	return nil
 }
 
-func (s *session) fillStep(ctx context.Context, f *store.Fill, program []*metric.Program) error {
-	agg := newAggregator(s.bound)
+func (s *session) fillStep(ctx context.Context, f *store.Fill, program *metric.Program) error {
+	agg, plan := newAggregator(s.bound), s.bound.plan(f.Tenant, []*metric.Program{program})
 	seen := 0
-	filter := store.EventFilter{Types: program[0].Definition().EventTypes}
+	filter := store.EventFilter{Types: program.Definition().EventTypes}
 	scan := store.Scan{EventFilter: filter, After: f.Done, Upto: &f.Upto, Limit: fillChunk}
 	err := s.cfg.Store.Scan(ctx, f.Tenant, scan, func(ev *event.Stored) error {
-		if err := agg.add(ev, program); err != nil {
+		if err := agg.add(ev, plan); err != nil {
 			s.skipped(ev, err)
 		}
 		f.Done = ev.Position
@@ -286,7 +364,7 @@ func (s *session) fillStep(ctx context.Context, f *store.Fill, program []*metric
 		f.Done, f.Complete = f.Upto, true
 	}
 	f.UpdatedAt = s.cfg.Now()
-	s.batch.rollups.add(agg.take())
+	s.batch.rollups.add(agg.cells)
 	s.batch.commit.Fills = append(s.batch.commit.Fills, *f)
 	s.batch.urgent = true // the next step follows the commit of this one
 	return nil

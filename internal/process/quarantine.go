@@ -22,12 +22,13 @@ func quarantineKey(t tenant.ID, key event.Key) store.QuarantineKey {
 }
 
 // quarantine takes an event out of the stream.
-func (s *session) quarantine(ev *event.Stored, key event.Key, stage, reason string) {
+func (s *session) quarantine(ev *event.Stored, stage, reason string) {
+	key := event.IdentityKey(ev.Tenant, ev.Source, ev.ID)
 	if ev.Identified {
-		s.dedupe.Remove(key) // or a retry would be taken for a repetition
+		s.dedupe.remove(s.identifier.entry(ev.Tenant, ev.Source, ev.ID)) // or a retry would be taken for a repetition
 	}
-	k := quarantineKey(ev.Tenant, key)
-	s.put(store.Quarantined{QuarantineKey: k, Partition: s.partition, Position: ev.Position, Stage: stage, Reason: reason, Event: &ev.Event, At: s.cfg.Now().UTC()})
+	k, own := quarantineKey(ev.Tenant, key), ev.Event
+	s.put(store.Quarantined{QuarantineKey: k, Partition: s.partition, Position: ev.Position, Stage: stage, Reason: reason, Event: &own, At: s.cfg.Now().UTC()})
 }
 
 // quarantineMessage takes a whole message out of the stream: what it holds is not known, nor whose it is.

@@ -124,13 +124,13 @@ func (s *session) try(ctx context.Context, c *store.Commit, events []event.Store
 }
 
 func (s *session) rollupsOf(events []event.Stored) []series.Rollup {
-	agg, out := newAggregator(s.bound), newRollups()
+	agg, out := newAggregator(s.bound), newRollups(s.bound)
 	for i := range events {
 		// One that a metric cannot be computed from is not among them.
-		_ = agg.add(&events[i], s.metrics(events[i].Tenant).For(events[i].Type))
+		_ = agg.add(&events[i], s.plan(&events[i]))
 	}
-	out.add(agg.take())
-	return out.out
+	out.add(agg.cells)
+	return out.take()
 }
 
 // control is an event that every store takes.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -31,7 +32,8 @@ type Config struct {
 	DedupeWindow time.Duration
 	// MaxSeries bounds the series of one metric of one tenant.
 	MaxSeries int
-	// CommitEvery is the least time between commits while events keep coming; a first event after a pause is committed at once.
+	// CommitEvery is the least time between commits while events keep coming; a first event after a pause is committed at once. A
+	// worker that is behind gathers for some times as long.
 	CommitEvery time.Duration
 	// Tick is how often rules are evaluated without events.
 	Tick time.Duration
@@ -116,8 +118,11 @@ type session struct {
 	pending    uint64       // messages behind it in the log
 	received   time.Time    // when its events were received
 	dedupe     *Window
+	identifier *identifier
 	bound      *bound
+	plans      plans
 	aggregate  *aggregator
+	ids        []entry // scratch: the identities of the message in hand
 	rules      *alert.Evaluator
 	defs       map[tenant.ID]*metric.Set
 	none       *metric.Set // of a tenant that is not known yet: its metrics are filled when it is
@@ -125,23 +130,27 @@ type session struct {
 	held       map[store.QuarantineKey]bool // what is in quarantine
 	shown      map[metricKey]bool           // metrics whose last minutes live charts have
 	batch      *batch
+	spare      *batch         // for its memory
 	inflight   chan committed // nil when no commit is under way
 	lastCommit time.Time
 	decoder    event.Decoder
+	touched    uint32 // what was read ahead; nobody asks
 	reader     *bus.Reader
 }
 
 // batch is what the next commit will write.
 type batch struct {
-	commit  store.Commit
-	rollups *rollups
-	bytes   int
-	states  int // of commit.States when they were last reduced to the latest
-	urgent  bool
+	commit   store.Commit
+	rollups  *rollups
+	payloads [][]byte // that the commit has views of
+	bytes    int
+	states   int // of commit.States when they were last reduced to the latest
+	urgent   bool
 }
 
 type committed struct {
 	from, to uint64 // sequences
+	batch    *batch
 	commit   *store.Commit
 	offset   store.Offset
 	err      error
@@ -156,11 +165,7 @@ func (w *Worker) session(ctx context.Context) (err error) {
 			w.cfg.Log.Error("a stage panicked", "error.message", err.Error(), "error.stack_trace", stack())
 		}
 	}()
-	s := &session{Worker: w, dedupe: NewWindow(w.cfg.DedupeWindow), rules: alert.NewEvaluator(alert.Config{}),
-		defs: map[tenant.ID]*metric.Set{}, none: metric.NewSet(nil), fills: map[metricKey]*store.Fill{}, shown: map[metricKey]bool{}, held: map[store.QuarantineKey]bool{}}
-	s.bound = newBound(w.cfg.MaxSeries, w.cfg.Observer.Folded)
-	s.aggregate = newAggregator(s.bound)
-	s.newBatch()
+	s := w.newSession()
 	if err := s.restore(ctx); err != nil {
 		return err
 	}
@@ -172,6 +177,16 @@ func (w *Worker) session(ctx context.Context) (err error) {
 	err = s.loop(ctx)
 	// A commit under way must not outlive the session that believes in it.
 	return errors.Join(err, s.settle(ctx))
+}
+
+func (w *Worker) newSession() *session {
+	s := &session{Worker: w, dedupe: NewWindow(w.cfg.DedupeWindow), identifier: newIdentifier(), rules: alert.NewEvaluator(alert.Config{}),
+		defs: map[tenant.ID]*metric.Set{}, none: metric.NewSet(nil), fills: map[metricKey]*store.Fill{}, shown: map[metricKey]bool{}, held: map[store.QuarantineKey]bool{}}
+	s.bound = newBound(w.cfg.MaxSeries, w.cfg.Observer.Folded)
+	s.plans.bound = s.bound
+	s.aggregate = newAggregator(s.bound)
+	s.newBatch()
+	return s
 }
 
 func (s *session) metrics(t tenant.ID) *metric.Set {
@@ -196,7 +211,7 @@ func (s *session) restore(ctx context.Context) error {
 	s.pending = at.Last - min(at.Last, at.After)
 	now := s.cfg.Now()
 	err = s.cfg.Store.Identities(ctx, s.partition, now.Add(-s.cfg.DedupeWindow), func(id store.Identity) error {
-		s.dedupe.Add(id.Key, id.Received)
+		s.dedupe.add(s.identifier.entry(id.Tenant, id.Source, id.ID), id.Received.Unix())
 		return nil
 	})
 	if err != nil {
@@ -227,6 +242,7 @@ func (s *session) adopt(ctx context.Context) ([]series.Delta, error) {
 		return nil, fmt.Errorf("load definitions: %w", err)
 	}
 	clear(s.defs)
+	s.plans = plans{bound: s.bound}
 	var rules []alert.Bound
 	p := past{live: map[tenant.ID][]*metric.Program{}}
 	for _, d := range configured {
@@ -247,23 +263,24 @@ func (s *session) adopt(ctx context.Context) ([]series.Delta, error) {
 		}
 	}
 	p.rules = s.rules.SetRules(rules)
+	for _, t := range s.bound.tables {
+		t.watched = false
+	}
 	return s.history(ctx, p)
 }
 
 // take takes up one metric: the series it has, and a fill if it is new.
 func (s *session) take(ctx context.Context, t tenant.ID, def *metric.Definition) error {
 	k := metricKey{t, def.ID}
-	if _, known := s.bound.known[k]; !known {
-		s.bound.known[k] = map[string]struct{}{}
-		names := def.DimensionNames()
-		all := make([]int, len(names))
+	if t, fresh := s.bound.table(t, def.ID, len(def.Dimensions)); fresh {
+		all := make([]int, len(def.Dimensions))
 		for i := range all {
 			all[i] = i
 		}
 		q := store.RollupQuery{Metric: def.ID, Step: 24 * time.Hour, From: time.Unix(0, 0), To: s.cfg.Now().Add(48 * time.Hour),
 			GroupBy: all, Bucket: 24 * time.Hour, Scalars: true}
-		err := s.cfg.Store.Rollups(ctx, t, q, func(r *series.Rollup) error {
-			s.bound.learn(t, def.ID, r.Labels)
+		err := s.cfg.Store.Rollups(ctx, t.tenant, q, func(r *series.Rollup) error {
+			s.bound.learn(t, r.Labels)
 			return nil
 		})
 		if err != nil {
@@ -342,15 +359,11 @@ func (s *session) replay(ctx context.Context, t tenant.ID, span time.Duration, w
 	upto := event.Position{Seq: s.seq, Index: math.MaxUint32}
 	agg := newAggregator(s.bound)
 	scan := store.Scan{EventFilter: store.EventFilter{From: s.cfg.Now().Add(-span)}, Upto: &upto}
-	var programs []*metric.Program
+	all := s.metrics(t).All()
+	some := metric.NewSet(slices.DeleteFunc(slices.Clone(all), func(p *metric.Program) bool { return !wanted[p] }))
+	own := plans{bound: s.bound}
 	err := s.cfg.Store.Scan(ctx, t, scan, func(ev *event.Stored) error {
-		programs = programs[:0]
-		for _, p := range s.metrics(t).For(ev.Type) {
-			if wanted[p] {
-				programs = append(programs, p)
-			}
-		}
-		if err := agg.add(ev, programs); err != nil {
+		if err := agg.add(ev, own.of(t, some, ev.Type)); err != nil {
 			s.skipped(ev, err)
 		}
 		return nil
@@ -358,5 +371,5 @@ func (s *session) replay(ctx context.Context, t tenant.ID, span time.Duration, w
 	if err != nil {
 		return nil, fmt.Errorf("replay the last minutes: %w", err)
 	}
-	return agg.take(), nil
+	return agg.deltas(), nil
 }

@@ -45,8 +45,32 @@ func (g *Group) At(unixMS int64) *series.Agg {
 
 // Merge adds all that o has.
 func (g *Group) Merge(o *Group) {
-	for i := range o.Steps {
-		g.At(o.Steps[i].UnixMS).Merge(&o.Steps[i].Agg)
+	missing, i := 0, 0
+	for j := range o.Steps {
+		for i < len(g.Steps) && g.Steps[i].UnixMS < o.Steps[j].UnixMS {
+			i++
+		}
+		if i == len(g.Steps) || g.Steps[i].UnixMS > o.Steps[j].UnixMS {
+			missing++
+		}
+	}
+	// From the back, so that each step moves once.
+	i = len(g.Steps) - 1
+	g.Steps = slices.Grow(g.Steps, missing)[:len(g.Steps)+missing]
+	at := len(g.Steps) - 1
+	for j := len(o.Steps) - 1; j >= 0; j-- {
+		for i >= 0 && g.Steps[i].UnixMS > o.Steps[j].UnixMS {
+			g.Steps[at] = g.Steps[i]
+			i, at = i-1, at-1
+		}
+		if i >= 0 && g.Steps[i].UnixMS == o.Steps[j].UnixMS {
+			g.Steps[at] = g.Steps[i]
+			i--
+		} else {
+			g.Steps[at] = Step{UnixMS: o.Steps[j].UnixMS}
+		}
+		g.Steps[at].Agg.Merge(&o.Steps[j].Agg)
+		at--
 	}
 }
 
@@ -82,16 +106,23 @@ type collector struct {
 	budget    int // of cells
 	rawGroups int
 	step      time.Duration
+	key       []byte // scratch
 }
 
 // at is the aggregate for labels in the step that t falls into; nil for what the answer leaves out. labels may be re-used.
 func (c *collector) at(labels series.Labels, t time.Time) (*series.Agg, error) {
+	ns := t.UnixNano()
+	return c.atStep(labels, ns-mod(ns, int64(c.step)))
+}
+
+// atStep is at for a step that begins at begin, in Unix nanoseconds.
+func (c *collector) atStep(labels series.Labels, begin int64) (*series.Agg, error) {
 	g := c.group(labels)
 	if g == nil {
 		return nil, nil
 	}
 	n := len(g.Steps)
-	agg := g.At(series.Align(t, c.step).UnixMilli())
+	agg := g.At(begin / int64(time.Millisecond))
 	if c.cells += len(g.Steps) - n; c.cells > c.budget {
 		return nil, errWide
 	}
@@ -99,10 +130,11 @@ func (c *collector) at(labels series.Labels, t time.Time) (*series.Agg, error) {
 }
 
 func (c *collector) group(labels series.Labels) *Group {
-	key := labels.Key()
-	if g, ok := c.groups[key]; ok {
+	c.key = labels.AppendKey(c.key[:0])
+	if g, ok := c.groups[string(c.key)]; ok {
 		return g
 	}
+	key := string(c.key)
 	if IsOther(labels) || !c.admit(key) {
 		if c.other == nil && c.q.Other {
 			c.other = &Group{Labels: otherLabels(len(labels)), Other: true}
@@ -134,7 +166,8 @@ func (c *collector) bounded(labels series.Labels) series.Labels {
 	if len(c.groups) < c.rawGroups {
 		return labels
 	}
-	if _, ok := c.groups[labels.Key()]; ok {
+	c.key = labels.AppendKey(c.key[:0])
+	if _, ok := c.groups[string(c.key)]; ok {
 		return labels
 	}
 	return otherLabels(len(labels))
@@ -152,21 +185,22 @@ func (c *collector) list() []Group {
 	return out
 }
 
+// ranked is a group with its total.
+type ranked struct {
+	Group
+	sum   *series.Agg
+	total *float64
+}
+
 // byTotal orders groups as an answer does: by total, largest first, those without one behind them, ties by labels, all others last.
-func byTotal(groups []Group, q *Query) []Group {
-	type ranked struct {
-		Group
-		total *float64
-	}
+func byTotal(groups []Group, q *Query) []ranked {
 	all := make([]ranked, 0, len(groups))
 	for _, g := range groups {
-		all = append(all, ranked{g, number(g.Total(), q.Agg, q.To.Sub(q.From))})
+		sum := g.Total()
+		all = append(all, ranked{g, sum, number(sum, q.Agg, q.To.Sub(q.From))})
 	}
 	slices.SortFunc(all, func(a, b ranked) int { return compareRank(a.Other, b.Other, a.total, b.total, a.Labels, b.Labels) })
-	for i := range all {
-		groups[i] = all[i].Group
-	}
-	return groups
+	return all
 }
 
 func compareRank(aOther, bOther bool, a, b *float64, aLabels, bLabels series.Labels) int {
@@ -187,25 +221,35 @@ func compareRank(aOther, bOther bool, a, b *float64, aLabels, bLabels series.Lab
 }
 
 // fold keeps the q.Limit groups with the largest totals and merges the rest into the one of all others.
-func fold(groups []Group, q *Query) []Group {
-	groups = byTotal(groups, q)
-	n := len(groups)
-	var other *Group
-	if n > 0 && groups[n-1].Other {
-		n, other = n-1, &groups[n-1]
+func fold(groups []Group, q *Query) []ranked {
+	all := byTotal(groups, q)
+	n := len(all)
+	var other *ranked
+	if n > 0 && all[n-1].Other {
+		n, other = n-1, &all[n-1]
 	}
 	kept := min(n, q.Limit)
 	if kept == n {
-		return groups
+		return all
 	}
 	if !q.Other {
-		return groups[:kept]
+		return all[:kept]
 	}
 	if other == nil {
-		other = &Group{Labels: otherLabels(len(q.GroupBy)), Other: true}
+		other = &ranked{Group: Group{Labels: otherLabels(len(q.GroupBy)), Other: true}, sum: &series.Agg{}}
 	}
 	for i := kept; i < n; i++ {
-		other.Merge(&groups[i])
+		other.Merge(&all[i].Group)
+		other.sum.Merge(all[i].sum)
 	}
-	return append(groups[:kept:kept], *other)
+	return append(all[:kept:kept], *other)
+}
+
+// plain are the groups without their totals.
+func plain(all []ranked) []Group {
+	groups := make([]Group, 0, len(all))
+	for i := range all {
+		groups = append(groups, all[i].Group)
+	}
+	return groups
 }

@@ -21,16 +21,29 @@ type Events interface {
 	Page(ctx context.Context, t tenant.ID, p store.Page) ([]event.Stored, error)
 }
 
-// Engine answers queries. It holds no state of its own, so one serves all tenants and goroutines.
+// Engine answers queries. One serves all tenants and goroutines.
 type Engine struct {
 	Events Events
-	limits *limits // nil: the default ones
+	// Columns, if there is such a thing, are what raw events are read from.
+	Columns Columns
+	// TimeLimit is how long a query may take; 0: DefaultTimeLimit.
+	TimeLimit time.Duration
+	limits    *limits // nil: the default ones
+	plans     columnPlans
 }
 
 // Run answers q about the metric of p. The error is a *LimitError when q takes more work than one query may.
 func (e *Engine) Run(ctx context.Context, t tenant.ID, p *metric.Program, q Query) (Result, error) {
 	r := e.newRun(t, p, &q)
-	out := newRenderer(r.def, &q)
+	ctx, cancel := r.within(ctx)
+	defer cancel()
+	result, err := r.answer(ctx)
+	return result, r.overtime(ctx, err)
+}
+
+// answer is Run without the bound on its time.
+func (r *run) answer(ctx context.Context) (Result, error) {
+	out := newRenderer(r.def, r.q)
 	out.limit = r.limits.points
 	groups, err := r.narrow(ctx)
 	if err == nil {
@@ -43,7 +56,7 @@ func (e *Engine) Run(ctx context.Context, t tenant.ID, p *metric.Program, q Quer
 	if err != nil {
 		return Result{}, err
 	}
-	n, chunk := q.points(), max(1, r.budget()/(len(top)+1))
+	n, chunk := r.q.points(), max(1, r.budget()/(len(top)+1))
 	if err := out.fits(len(top)); err != nil {
 		return Result{}, err
 	}
@@ -64,9 +77,16 @@ func (e *Engine) Run(ctx context.Context, t tenant.ID, p *metric.Program, q Quer
 // into a result. The groups are the caller's.
 func (e *Engine) Aggregates(ctx context.Context, t tenant.ID, p *metric.Program, q Query) ([]Group, error) {
 	r := e.newRun(t, p, &q)
+	ctx, cancel := r.within(ctx)
+	defer cancel()
+	groups, err := r.aggregates(ctx)
+	return groups, r.overtime(ctx, err)
+}
+
+func (r *run) aggregates(ctx context.Context) ([]Group, error) {
 	groups, err := r.narrow(ctx)
 	if !errors.Is(err, errWide) {
-		return fold(groups, &q), err
+		return plain(fold(groups, r.q)), err
 	}
 	top, err := r.rank(ctx)
 	if err != nil {
@@ -74,13 +94,13 @@ func (e *Engine) Aggregates(ctx context.Context, t tenant.ID, p *metric.Program,
 	}
 	c := r.collector(r.limits.kept)
 	c.top = top
-	if err := r.read(ctx, c, plan(q.From, r.to, q.Step), q.Step); err != nil {
+	if err := r.read(ctx, c, plan(r.q.From, r.to, r.q.Step), r.q.Step); err != nil {
 		if errors.Is(err, errWide) {
 			err = &LimitError{fmt.Sprintf("the question has more than %d points: ask for a longer step, a shorter range or fewer series", r.limits.kept)}
 		}
 		return nil, err
 	}
-	return fold(c.list(), &q), nil
+	return plain(fold(c.list(), r.q)), nil
 }
 
 // Finish turns aggregates into a result, as Run would.
@@ -90,7 +110,7 @@ func Finish(def *metric.Definition, q Query, groups []Group) (Result, error) {
 
 // run is one query on its way.
 type run struct {
-	events  Events
+	engine  *Engine
 	tenant  tenant.ID
 	program *metric.Program
 	def     *metric.Definition
@@ -102,7 +122,7 @@ type run struct {
 }
 
 func (e *Engine) newRun(t tenant.ID, p *metric.Program, q *Query) *run {
-	r := &run{events: e.Events, tenant: t, program: p, def: p.Definition(), q: q, to: q.To}
+	r := &run{engine: e, tenant: t, program: p, def: p.Definition(), q: q, to: q.To}
 	if q.Open && q.Step%time.Minute == 0 {
 		r.to = alignUp(q.To, time.Minute)
 	}
@@ -111,7 +131,28 @@ func (e *Engine) newRun(t tenant.ID, p *metric.Program, q *Query) *run {
 	if e.limits != nil {
 		r.limits = *e.limits
 	}
+	if e.TimeLimit > 0 {
+		r.limits.time = e.TimeLimit
+	}
+	if r.limits.time <= 0 {
+		r.limits.time = DefaultTimeLimit
+	}
 	return r
+}
+
+// within bounds the time of a query: a store ends what it does when its context ends, be it by this or because the client has gone.
+func (r *run) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, r.limits.time, &LimitError{fmt.Sprintf("the question took longer than %s: ask for a shorter range, a step of whole minutes or hours, "+
+		"or fewer series", series.Duration(r.limits.time))})
+}
+
+// overtime is err, or what to do about it when the query took too long.
+func (r *run) overtime(ctx context.Context, err error) error {
+	var limit *LimitError
+	if err != nil && errors.As(context.Cause(ctx), &limit) {
+		return limit
+	}
+	return err
 }
 
 func (r *run) collector(budget int) *collector {
@@ -120,7 +161,7 @@ func (r *run) collector(budget int) *collector {
 
 // budget is how many aggregates are held at a time.
 func (r *run) budget() int {
-	if scalar(r.q.Agg) {
+	if Scalar(r.q.Agg) {
 		return r.limits.scalars
 	}
 	return r.limits.sketches
@@ -195,9 +236,9 @@ func (r *run) read(ctx context.Context, c *collector, segments []segment, bucket
 func (r *run) readRollups(ctx context.Context, c *collector, s segment, bucket time.Duration) error {
 	q := store.RollupQuery{
 		Metric: r.def.ID, Step: s.resolution, From: s.from, To: s.to, Bucket: bucket,
-		Where: r.project.where, GroupBy: r.project.keep, Scalars: scalar(r.q.Agg),
+		Where: r.project.where, GroupBy: r.project.keep, Scalars: Scalar(r.q.Agg),
 	}
-	return r.events.Rollups(ctx, r.tenant, q, func(u *series.Rollup) error {
+	return r.engine.Events.Rollups(ctx, r.tenant, q, func(u *series.Rollup) error {
 		agg, err := c.at(u.Labels, u.Start)
 		if agg != nil {
 			agg.Merge(&u.Agg)
@@ -206,28 +247,69 @@ func (r *run) readRollups(ctx context.Context, c *collector, s segment, bucket t
 	})
 }
 
+// readRaw reads events: from columns if there are any and the program can be computed from them, else one by one.
 func (r *run) readRaw(ctx context.Context, c *collector, s segment) error {
+	if r.engine.Columns != nil {
+		if scan, ok := r.newColumnScan(c, &r.engine.plans); ok {
+			q := store.ColumnScan{Types: r.def.EventTypes, From: s.from, To: s.to, Fields: scan.fields}
+			err := r.engine.Columns.ScanColumns(ctx, r.tenant, q, scan.block)
+			if err == nil {
+				return scan.flush()
+			}
+			if !errors.Is(err, store.ErrNoColumns) {
+				return err
+			}
+		}
+	}
 	scan := store.Scan{WithoutData: withoutData(r.def)}
 	scan.Types, scan.From, scan.To = r.def.EventTypes, s.from, s.to
-	var doc metric.Doc
-	var labels series.Labels
-	return r.events.Scan(ctx, r.tenant, scan, func(ev *event.Stored) error {
-		if r.scanned++; r.scanned > r.limits.scanned {
-			return &LimitError{fmt.Sprintf("steps of %s are read from the events themselves, and there are more than %d in this range: "+
-				"ask for a step of whole minutes, or a shorter range", series.Duration(r.q.Step), r.limits.scanned)}
-		}
-		doc.Reset(&ev.Event)
-		all, o, ok := r.program.Observe(&doc)
-		if !ok || !r.project.match(all) {
-			return nil
-		}
-		labels = r.project.appendTo(labels[:0], all)
-		agg, err := c.at(c.bounded(labels), o.At)
-		if agg != nil {
-			agg.Add(o)
-		}
-		return err
-	})
+	one := raw{run: r, c: c}
+	return r.engine.Events.Scan(ctx, r.tenant, scan, one.event)
+}
+
+// raw computes a query from events as they are.
+type raw struct {
+	run    *run
+	c      *collector
+	doc    metric.Doc
+	labels series.Labels
+}
+
+func (w *raw) event(ev *event.Stored) error {
+	r := w.run
+	if r.scanned++; r.scanned > r.limits.scanned {
+		return r.tooMany()
+	}
+	w.doc.Reset(&ev.Event)
+	all, o, ok := r.program.Observe(&w.doc)
+	if !ok || !r.project.match(all) {
+		return nil
+	}
+	w.labels = r.project.appendTo(w.labels[:0], all)
+	agg, err := w.c.at(w.c.bounded(w.labels), o.At)
+	if agg != nil {
+		add(agg, o, r.q.Agg)
+	}
+	return err
+}
+
+func (r *run) tooMany() error {
+	return &LimitError{fmt.Sprintf("steps of %s are read from the events themselves, and there are more than %d in this range: "+
+		"ask for a step of whole minutes, or a shorter range", series.Duration(r.q.Step), r.limits.scanned)}
+}
+
+// add counts an observation as far as a kind needs it: the sketches are most of the work.
+func add(agg *series.Agg, o series.Observation, kind series.Kind) {
+	switch {
+	case Scalar(kind):
+		addScalar(agg, &o, o.At.UnixNano())
+		return
+	case kind == series.Unique:
+		o.Numeric = false
+	default:
+		o.HasDistinct = false
+	}
+	agg.Add(o)
 }
 
 // withoutData says whether a metric can be told from an event's attributes alone.

@@ -72,7 +72,7 @@ func (w *writer) commit(evs []event.Stored) {
 			if !ok {
 				continue
 			}
-			for _, step := range series.Resolutions() {
+			for _, step := range series.Resolutions()[:1] { // others are made of it
 				start := series.Align(o.At, step)
 				k := key{ev.Tenant, p.Definition().ID, step, start.Unix(), labels.Key()}
 				if index[k] == nil {

@@ -16,7 +16,9 @@ const (
 	MaxLimit     = 1000                 // series
 	DefaultLimit = 20
 	DefaultRange = time.Hour
-	maxWhere     = 200 // values in all
+	// DefaultTimeLimit is how long a query may take when an Engine does not say.
+	DefaultTimeLimit = 30 * time.Second
+	maxWhere         = 200 // values in all
 )
 
 // limits bound the work of one query.
@@ -28,10 +30,11 @@ type limits struct {
 	scalars  int
 	sketches int
 	kept     int // given to a caller who wants to keep them
+	time     time.Duration
 }
 
 func defaultLimits() limits {
-	return limits{points: 2_000_000, scanned: 5_000_000, rawGroups: 10_000, scalars: 200_000, sketches: 20_000, kept: 500_000}
+	return limits{points: 2_000_000, scanned: 5_000_000, rawGroups: 10_000, scalars: 200_000, sketches: 20_000, kept: 500_000, time: DefaultTimeLimit}
 }
 
 // Query is a question about one metric. Parse makes one that is valid; Check tells what is wrong with one made by hand.
@@ -107,8 +110,8 @@ func DefaultAgg(def *metric.Definition) series.Kind {
 	return series.Sum
 }
 
-// scalar says whether kind can be told without sketches.
-func scalar(kind series.Kind) bool {
+// Scalar says whether kind can be told without sketches.
+func Scalar(kind series.Kind) bool {
 	switch kind {
 	case series.Unique, series.P50, series.P90, series.P95, series.P99:
 		return false

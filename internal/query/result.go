@@ -31,6 +31,73 @@ type Series struct {
 	Total *float64 `json:"total"`
 }
 
+// AppendJSON appends the contract's JSON to b.
+func (r *Result) AppendJSON(b []byte) []byte {
+	b = appendText(append(b, `{"metric":`...), r.Metric)
+	b = appendText(append(b, `,"agg":`...), string(r.Agg))
+	b = appendText(append(b, `,"unit":`...), r.Unit)
+	b = r.From.AppendFormat(append(b, `,"from":"`...), time.RFC3339Nano)
+	b = r.To.AppendFormat(append(b, `","to":"`...), time.RFC3339Nano)
+	b = appendText(append(b, `","step":`...), r.Step.String())
+	b = append(b, `,"series":[`...)
+	for i := range r.Series {
+		s := &r.Series[i]
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(appendLabels(append(b, `{"labels":`...), s.Labels), `,"points":`...)
+		b = append(s.Points.AppendJSON(b), `,"total":`...)
+		if s.Total == nil {
+			b = append(b, "null}"...)
+		} else {
+			b = append(appendNumber(b, *s.Total), '}')
+		}
+	}
+	return append(b, `]}`...)
+}
+
+// MarshalJSON is AppendJSON.
+func (r Result) MarshalJSON() ([]byte, error) {
+	n := 256
+	for i := range r.Series {
+		n += 128 + 24*len(r.Series[i].Points)
+	}
+	return r.AppendJSON(make([]byte, 0, n)), nil
+}
+
+func appendLabels(b []byte, labels map[string]string) []byte {
+	b = append(b, '{')
+	first := true
+	add := func(name, value string) {
+		if !first {
+			b = append(b, ',')
+		}
+		first = false
+		b = appendText(append(appendText(b, name), ':'), value)
+	}
+	if len(labels) == 1 { // has an order
+		for name, value := range labels {
+			add(name, value)
+		}
+	} else {
+		for _, name := range sortedKeys(labels) {
+			add(name, labels[name])
+		}
+	}
+	return append(b, '}')
+}
+
+// appendText appends s as JSON.
+func appendText(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, _ := json.Marshal(s) //nolint:errchkjson // a text can be written
+			return append(b, quoted...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
+}
+
 // Point is the value of one step.
 type Point struct {
 	UnixMS int64 // of the step's start
@@ -41,27 +108,41 @@ type Point struct {
 // Points are a point for each step. In JSON each is [unix_ms, value or null].
 type Points []Point
 
-// MarshalJSON writes [[unix_ms, value or null], …].
-func (ps Points) MarshalJSON() ([]byte, error) {
-	b := append(make([]byte, 0, 2+24*len(ps)), '[')
-	for i, p := range ps {
+// AppendJSON appends [unix_ms, value or null] to b.
+func (p Point) AppendJSON(b []byte) []byte {
+	b = append(strconv.AppendInt(append(b, '['), p.UnixMS, 10), ',')
+	if p.Valid {
+		b = appendNumber(b, p.Value)
+	} else {
+		b = append(b, "null"...)
+	}
+	return append(b, ']')
+}
+
+// AppendJSON appends [[unix_ms, value or null], …] to b.
+func (ps Points) AppendJSON(b []byte) []byte {
+	b = append(b, '[')
+	for i := range ps {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(strconv.AppendInt(append(b, '['), p.UnixMS, 10), ',')
-		if p.Valid {
-			b = appendNumber(b, p.Value)
-		} else {
-			b = append(b, "null"...)
-		}
-		b = append(b, ']')
+		b = ps[i].AppendJSON(b)
 	}
-	return append(b, ']'), nil
+	return append(b, ']')
+}
+
+// MarshalJSON is AppendJSON.
+func (ps Points) MarshalJSON() ([]byte, error) {
+	return ps.AppendJSON(make([]byte, 0, 2+24*len(ps))), nil
 }
 
 // appendNumber writes v as JavaScript would: no exponent between 1e-6 and 1e21.
 func appendNumber(b []byte, v float64) []byte {
-	if a := math.Abs(v); a != 0 && (a < 1e-6 || a >= 1e21) {
+	a := math.Abs(v)
+	switch {
+	case a < 1<<53 && v == math.Trunc(v): // counts, and most else
+		return strconv.AppendInt(b, int64(v), 10)
+	case a < 1e-6 || a >= 1e21:
 		return strconv.AppendFloat(b, v, 'e', -1, 64)
 	}
 	return strconv.AppendFloat(b, v, 'f', -1, 64)
@@ -131,27 +212,40 @@ func (r *renderer) fits(count int) error {
 
 // finish answers with groups of which all steps are there.
 func (r *renderer) finish(groups []Group) (Result, error) {
-	if err := r.add(fold(groups, r.q)); err != nil {
-		return Result{}, err
+	all := fold(groups, r.q)
+	for i := range all {
+		s, err := r.of(&all[i].Group)
+		if err != nil {
+			return Result{}, err
+		}
+		r.draw(s, all[i].Steps)
+		s.sum = *all[i].sum
 	}
 	return r.result(), nil
 }
 
+// draw sets the points of steps.
+func (r *renderer) draw(s *rendered, steps []Step) {
+	first, width := r.q.first().UnixMilli(), r.q.Step.Milliseconds()
+	for i := range steps {
+		if k := (steps[i].UnixMS - first) / width; k >= 0 && k < int64(r.n) {
+			at := s.points[k].UnixMS
+			s.points[k] = r.point(&steps[i].Agg)
+			s.points[k].UnixMS = at
+		}
+	}
+}
+
+// add takes a part of the steps of groups.
 func (r *renderer) add(groups []Group) error {
 	for i := range groups {
 		s, err := r.of(&groups[i])
 		if err != nil {
 			return err
 		}
-		first := r.q.first().UnixMilli()
+		r.draw(s, groups[i].Steps)
 		for j := range groups[i].Steps {
-			step := &groups[i].Steps[j]
-			s.sum.Merge(&step.Agg)
-			if k := (step.UnixMS - first) / r.q.Step.Milliseconds(); k >= 0 && k < int64(r.n) {
-				at := s.points[k].UnixMS
-				s.points[k] = r.point(&step.Agg)
-				s.points[k].UnixMS = at
-			}
+			s.sum.Merge(&groups[i].Steps[j].Agg)
 		}
 	}
 	return nil
@@ -191,10 +285,11 @@ func (r *renderer) blank(g *Group) *rendered {
 // point is a step's point but for its time. A rate is per second of the whole step, even where the range has only a part of
 // it: to divide by the part would turn one event in the first milliseconds of a step into a spike.
 func (r *renderer) point(a *series.Agg) Point {
-	if v := number(a, r.q.Agg, r.q.Step); v != nil {
-		return Point{Value: *v, Valid: true}
+	v, ok := a.Value(r.q.Agg, r.q.Step)
+	if !ok || math.IsNaN(v) || math.IsInf(v, 0) {
+		return Point{}
 	}
-	return Point{}
+	return Point{Value: v, Valid: true}
 }
 
 func (r *renderer) result() Result {

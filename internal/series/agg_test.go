@@ -212,7 +212,7 @@ func TestDamagedSketchesAreRefused(t *testing.T) {
 		if err := a.SetSketches(b); err == nil {
 			t.Errorf("%s: taken", name)
 		}
-		if a.Unique() != 0 || a.quant != nil {
+		if a.Unique() != 0 || a.sk != nil || a.form != 0 {
 			t.Errorf("%s: left something behind", name)
 		}
 	}

@@ -130,3 +130,19 @@ func (l Labels) AppendKey(dst []byte) []byte {
 	}
 	return dst
 }
+
+// LabelsOf is the opposite of Labels.Key, for n labels; they are views of key.
+func LabelsOf(key string, n int) Labels {
+	switch n {
+	case 0:
+		return nil
+	case 1:
+		return Labels{key}
+	}
+	l := make(Labels, n)
+	for i := range l {
+		m := int(key[0])<<24 | int(key[1])<<16 | int(key[2])<<8 | int(key[3])
+		l[i], key = key[4:4+m], key[4+m:]
+	}
+	return l
+}

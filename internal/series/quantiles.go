@@ -19,7 +19,6 @@ const maxBuckets = 2048
 // fall into buckets that grow geometrically. Buckets are kept sparse and sorted, so a series with few values costs
 // few bytes, in memory and stored.
 type Quantiles struct {
-	n        uint64
 	zero     uint64
 	positive []bucket
 	negative []bucket // by magnitude
@@ -39,32 +38,85 @@ const (
 	maxIndex = 40_000
 )
 
-func index(v float64) int32 { return int32(math.Ceil(math.Log(v) / logGamma)) }
+// index is the bucket of a number that is not smaller than tiny.
+func index(v float64) int32 {
+	x := approximateIndex(v)
+	i := int32(x)
+	if float64(i) < x {
+		i++
+	}
+	if above := float64(i) - x; above < doubt || above > 1-doubt {
+		return exactIndex(v)
+	}
+	return i
+}
+
+// exactIndex says what a bucket is.
+func exactIndex(v float64) int32 { return int32(math.Ceil(math.Log(v) / logGamma)) }
+
+// doubt is how near the end of a bucket a number may be found before the logarithm itself is asked: more than twice what the
+// approximation is off.
+const doubt = 2e-4
+
+// approximateIndex is the logarithm of v by gamma, to less than a ten-thousandth: the exponent as it stands in v, and a polynomial
+// through the logarithm of what stands behind it, fitted at the Chebyshev nodes.
+func approximateIndex(v float64) float64 {
+	b := math.Float64bits(v)
+	t := math.Float64frombits(b&(1<<52-1)|1023<<52) - 1
+	p := 1.6936626597807795e-06 + t*(0.9998325947816336+t*(-0.497203331220227+t*(0.3150412799088232+t*(-0.18901954822330114+t*(0.0815231776177271+t*-0.017029610589181482)))))
+	return (float64(int64(b>>52)-1023)*math.Ln2 + p) * (1 / logGamma)
+}
 
 func value(i int32) float64 {
 	return math.Min(math.MaxFloat64, 2/(gamma+1)*math.Exp(float64(i)*logGamma))
 }
 
 // Add counts one value; it must be finite.
-func (q *Quantiles) Add(v float64) {
-	q.n++
+func (q *Quantiles) Add(v float64) { q.addTimes(v, 1) }
+
+func (q *Quantiles) addTimes(v float64, n uint64) {
 	switch {
 	case v > tiny:
-		q.positive = add(q.positive, bucket{index(v), 1})
+		q.positive = add(q.positive, bucket{index(v), n})
 	case v < -tiny:
-		q.negative = add(q.negative, bucket{index(-v), 1})
+		q.negative = add(q.negative, bucket{index(-v), n})
 	default:
-		q.zero++
+		q.zero += n
 	}
 }
 
+// reset keeps the memory.
+func (q *Quantiles) reset() { q.zero, q.positive, q.negative = 0, q.positive[:0], q.negative[:0] }
+
+// count is how many values were added.
+func (q *Quantiles) count() uint64 {
+	n := q.zero
+	for _, bs := range [...][]bucket{q.positive, q.negative} {
+		for _, b := range bs {
+			n += b.count
+		}
+	}
+	return n
+}
+
 func add(bs []bucket, b bucket) []bucket {
-	i, ok := slices.BinarySearchFunc(bs, b.index, func(x bucket, t int32) int { return int(x.index) - int(t) })
-	if ok {
-		bs[i].count += b.count
+	low := 0
+	for n := len(bs); n > 0; { // written so that it is compiled without branches, which nobody could foretell
+		half := (n + 1) / 2
+		next := low + half
+		if bs[next-1].index < b.index {
+			low = next
+		}
+		n -= half
+	}
+	if low < len(bs) && bs[low].index == b.index {
+		bs[low].count += b.count
 		return bs
 	}
-	return collapse(slices.Insert(bs, i, b))
+	bs = append(bs, b)
+	copy(bs[low+1:], bs[low:])
+	bs[low] = b
+	return collapse(bs)
 }
 
 func collapse(bs []bucket) []bucket {
@@ -77,31 +129,46 @@ func collapse(bs []bucket) []bucket {
 	return bs
 }
 
+// merge adds the buckets of b to a, in a's memory where it has room.
 func merge(a, b []bucket) []bucket {
-	if len(b) == 0 {
+	switch {
+	case len(b) == 0:
 		return a
-	}
-	if len(b) == 1 {
+	case len(a) == 0:
+		return append(a, b...)
+	case len(b) == 1:
 		return add(a, b[0])
 	}
-	out := make([]bucket, 0, len(a)+len(b))
-	for len(a) > 0 && len(b) > 0 {
-		switch {
-		case a[0].index < b[0].index:
-			out, a = append(out, a[0]), a[1:]
-		case a[0].index > b[0].index:
-			out, b = append(out, b[0]), b[1:]
-		default:
-			out = append(out, bucket{a[0].index, a[0].count + b[0].count})
-			a, b = a[1:], b[1:]
+	fresh := 0
+	for i, j := 0, 0; j < len(b); j++ {
+		for i < len(a) && a[i].index < b[j].index {
+			i++
+		}
+		if i == len(a) || a[i].index != b[j].index {
+			fresh++
 		}
 	}
-	return collapse(append(append(out, a...), b...))
+	i, j, to := len(a)-1, len(b)-1, len(a)+fresh-1
+	a = slices.Grow(a, fresh)[:len(a)+fresh]
+	for ; j >= 0; to-- { // from behind, so that nothing is written over that is still to be read
+		switch {
+		case i >= 0 && a[i].index > b[j].index:
+			a[to] = a[i]
+			i--
+		case i >= 0 && a[i].index == b[j].index:
+			a[to] = bucket{a[i].index, a[i].count + b[j].count}
+			i--
+			j--
+		default:
+			a[to] = b[j]
+			j--
+		}
+	}
+	return collapse(a)
 }
 
 // Merge adds all that o has seen.
 func (q *Quantiles) Merge(o *Quantiles) {
-	q.n += o.n
 	q.zero += o.zero
 	q.positive = merge(q.positive, o.positive)
 	q.negative = merge(q.negative, o.negative)
@@ -109,10 +176,11 @@ func (q *Quantiles) Merge(o *Quantiles) {
 
 // At estimates the p-quantile, p from 0 to 1; 0 when nothing was added.
 func (q *Quantiles) At(p float64) float64 {
-	if q.n == 0 {
+	n := q.count()
+	if n == 0 {
 		return 0
 	}
-	rank := uint64(math.Max(0, math.Min(1, p)) * float64(q.n-1))
+	rank := uint64(math.Max(0, math.Min(1, p)) * float64(n-1))
 	var seen uint64
 	for _, b := range slices.Backward(q.negative) {
 		if seen += b.count; seen > rank {
@@ -144,29 +212,29 @@ func (q *Quantiles) append(dst []byte) []byte {
 	return dst
 }
 
-func decodeQuantiles(b []byte) (*Quantiles, error) {
+func decodeQuantiles(b []byte) (Quantiles, error) {
 	r := sketchReader{b: b}
-	q := &Quantiles{}
+	q := Quantiles{}
 	q.zero = r.uvarint()
-	q.n = q.zero
+	total := q.zero
 	for _, bs := range [...]*[]bucket{&q.positive, &q.negative} {
 		n := r.uvarint()
 		if n > maxBuckets || n > uint64(len(r.b)) {
-			return nil, ErrSketch
+			return Quantiles{}, ErrSketch
 		}
 		index := int64(0)
 		for i := range n {
 			step, count := r.varint(), r.uvarint()
 			index += step
-			if count == 0 || q.n+count < q.n || i > 0 && step <= 0 || index < -maxIndex || index > maxIndex {
-				return nil, ErrSketch
+			if count == 0 || total+count < total || i > 0 && step <= 0 || index < -maxIndex || index > maxIndex {
+				return Quantiles{}, ErrSketch
 			}
-			q.n += count
+			total += count
 			*bs = append(*bs, bucket{int32(index), count})
 		}
 	}
 	if r.bad || len(r.b) > 0 {
-		return nil, ErrSketch
+		return Quantiles{}, ErrSketch
 	}
 	return q, nil
 }

@@ -89,3 +89,30 @@ func TestQuantilesOfNothingIsZero(t *testing.T) {
 		t.Error("an empty aggregate has a median")
 	}
 }
+
+func TestABucketIsWhatTheLogarithmSays(t *testing.T) {
+	r := rand.New(rand.NewPCG(15, 16))
+	check := func(v float64) {
+		if v > tiny && !math.IsInf(v, 0) && index(v) != exactIndex(v) {
+			t.Fatalf("%v is in bucket %d, want %d", v, index(v), exactIndex(v))
+		}
+	}
+	for name, draw := range distributions(r) {
+		_ = name
+		for range 20_000 {
+			check(math.Abs(draw()))
+		}
+	}
+	for range 500_000 {
+		check(math.Float64frombits(r.Uint64() &^ (1 << 63)))
+	}
+	// And where buckets meet: a few numbers on both sides.
+	for i := int32(-35_300); i < 35_480; i++ {
+		v := math.Exp(float64(i) * logGamma)
+		for range 4 {
+			check(v)
+			v = math.Nextafter(v, 0)
+		}
+		check(math.Nextafter(math.Exp(float64(i)*logGamma), math.Inf(1)))
+	}
+}

@@ -52,8 +52,8 @@ type Commit struct {
 	// To is the new position: its Revision is ignored, From.Revision+1 is stored. It may equal From's position: a commit
 	// on a clock tick has no events.
 	To          Offset
-	Events      []event.Stored // in log order; Data and Extensions are only read during the call
-	Rollups     []series.Rollup
+	Events      []event.Stored     // in log order; Data and Extensions are only read during the call
+	Rollups     []series.Rollup    // of one minute each; the provider keeps those of an hour and a day of them. Only read during the call
 	Fills       []Fill             // replaced by (Tenant, Metric)
 	States      []alert.State      // replaced by (Tenant, RuleID, Group); PhaseOK removes
 	Transitions []alert.Transition // added; one whose ID is there already is ignored
@@ -179,10 +179,11 @@ type IncidentCursor struct {
 	ID        string
 }
 
-// Identity is an event's idempotency key with the time it was received.
+// Identity is what an event is told from others by, with the time it was received.
 type Identity struct {
-	Key      event.Key
-	Received time.Time
+	Tenant     tenant.ID
+	Source, ID string
+	Received   time.Time
 }
 
 // Events keeps events, rollups, offsets, rule states and incident transitions. Methods may be called from any goroutine; commits
@@ -195,7 +196,7 @@ type Events interface {
 	Partition(ctx context.Context, partition int) (PartitionState, error)
 	// Commit applies c and returns the new offset, or ErrFenced.
 	Commit(ctx context.Context, c *Commit) (Offset, error)
-	// Identities gives every identified event of a partition received at or after since, in log order.
+	// Identities gives every identified event of a partition received at or after since, in no certain order.
 	Identities(ctx context.Context, partition int, since time.Time, each func(Identity) error) error
 	// Page returns at most p.Limit events, newest first.
 	Page(ctx context.Context, t tenant.ID, p Page) ([]event.Stored, error)

@@ -107,6 +107,9 @@ func (in *installation) keep(change func(*store.Commit)) {
 		sums.add(&doc, &in.commit.Events[i].Event)
 	}
 	for s, n := range sums.steps {
+		if s.width != time.Minute { // which others are made of
+			continue
+		}
 		in.commit.Rollups = append(in.commit.Rollups, series.Rollup{Tenant: tenant.Default, Metric: metric.EventsID, Labels: n.labels, Step: s.width,
 			Start: time.Unix(s.start, 0), Agg: series.Agg{Count: n.count}})
 	}

@@ -17,11 +17,20 @@ import (
 // ReadBody reads a body of at most limit bytes, before and after decompression (gzip or zstd). Before it takes memory it asks grow for so
 // many bytes in all. The error is a Problem; so should grow's be.
 func ReadBody(w http.ResponseWriter, r *http.Request, limit int64, grow func(int64) error) ([]byte, error) {
+	return ReadBodyInto(w, r, nil, limit, grow)
+}
+
+// ReadBodyInto is ReadBody that puts the body into buf, from its beginning, if it fits there. It asks grow for all that the body takes, wherever
+// that is.
+func ReadBodyInto(w http.ResponseWriter, r *http.Request, buf []byte, limit int64, grow func(int64) error) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, tooLarge(limit)
 	}
-	var src io.Reader = http.MaxBytesReader(w, r.Body, limit)
+	var src io.Reader = r.Body
 	hint := r.ContentLength
+	if hint < 0 { // the server holds it to what it says
+		src = http.MaxBytesReader(w, r.Body, limit)
+	}
 	switch enc := strings.ToLower(strings.TrimSpace(r.Header.Get("Content-Encoding"))); enc {
 	case "", "identity":
 	case "gzip", "x-gzip":
@@ -49,7 +58,7 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64, grow func(int
 		p.Extra = map[string]any{"accept_encoding": "gzip, zstd"}
 		return nil, p
 	}
-	body, err := readAll(src, limit, hint, grow)
+	body, err := readAll(src, buf[:cap(buf)], limit, hint, grow)
 	if err != nil {
 		return nil, bodyProblem(err, limit)
 	}
@@ -81,7 +90,7 @@ const (
 	nextPiece  = 256 << 10
 )
 
-func readAll(src io.Reader, limit, hint int64, grow func(int64) error) ([]byte, error) {
+func readAll(src io.Reader, buf []byte, limit, hint int64, grow func(int64) error) ([]byte, error) {
 	taken := hint + 512
 	if hint < 0 {
 		taken = firstPiece
@@ -89,8 +98,11 @@ func readAll(src io.Reader, limit, hint int64, grow func(int64) error) ([]byte, 
 	if err := grow(taken); err != nil {
 		return nil, err
 	}
+	if int64(len(buf)) < taken {
+		buf = make([]byte, taken)
+	}
 	var full [][]byte
-	piece, total := make([]byte, 0, taken), int64(0)
+	piece, total := buf[:0:taken], int64(0)
 	for {
 		n, err := src.Read(piece[len(piece):cap(piece)])
 		piece = piece[:len(piece)+n]
@@ -98,19 +110,24 @@ func readAll(src io.Reader, limit, hint int64, grow func(int64) error) ([]byte, 
 		case total > limit:
 			return nil, errTooLarge
 		case errors.Is(err, io.EOF) && len(full) == 0:
-			return piece, nil
+			return buf[:len(piece)], nil
 		case errors.Is(err, io.EOF):
 			return slices.Concat(append(full, piece)...), nil
 		case err != nil:
 			return nil, err
 		}
-		if len(piece) == cap(piece) {
-			if taken += nextPiece; taken > limit+nextPiece {
-				taken = limit + nextPiece
-			}
-			if err := grow(taken); err != nil {
-				return nil, err
-			}
+		if len(piece) < cap(piece) {
+			continue
+		}
+		if taken += nextPiece; taken > limit+nextPiece {
+			taken = limit + nextPiece
+		}
+		if err := grow(taken); err != nil {
+			return nil, err
+		}
+		if len(full) == 0 && int64(len(buf)) >= taken {
+			piece = buf[:len(piece):taken]
+		} else {
 			full, piece = append(full, piece), make([]byte, 0, nextPiece)
 		}
 	}
@@ -139,6 +156,10 @@ func bodyProblem(err error, limit int64) *Problem {
 // MediaType is the media type of a request's body, in lower case, and a Problem when it is missing or names a charset
 // other than UTF-8.
 func MediaType(r *http.Request, accepted string) (string, error) {
+	switch plain := r.Header.Get("Content-Type"); plain {
+	case "application/json", "application/x-ndjson", "application/cloudevents+json", "application/cloudevents-batch+json":
+		return plain, nil
+	}
 	media, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil {
 		return "", UnsupportedMedia(accepted)

@@ -114,6 +114,11 @@ func JSON(w http.ResponseWriter, status int, v any) {
 		NewProblem(http.StatusInternalServerError, "").Write(w)
 		return
 	}
+	JSONText(w, status, body)
+}
+
+// JSONText answers with what is JSON already.
+func JSONText(w http.ResponseWriter, status int, body []byte) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_, _ = w.Write(append(body, '\n'))

@@ -23,12 +23,11 @@ var requestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 func Outermost(next http.Handler, log *slog.Logger, now func() time.Time) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get(RequestIDHeader)
-		if !requestID.MatchString(id) {
+		if id == "" || !requestID.MatchString(id) {
 			id = uuid.Must(uuid.NewV7()).String()
 		}
-		h := w.Header()
-		h.Set(RequestIDHeader, id)
-		h.Set("X-Content-Type-Options", "nosniff")
+		h, values := w.Header(), []string{id, "nosniff"}
+		h[RequestIDHeader], h["X-Content-Type-Options"] = values[:1:1], values[1:]
 		rec := &recorder{ResponseWriter: w}
 		started := now()
 		defer func() {
@@ -39,6 +38,10 @@ func Outermost(next http.Handler, log *slog.Logger, now func() time.Time) http.H
 			if p != nil && rec.status == 0 {
 				NewProblem(http.StatusInternalServerError, "Something went wrong here. It has been logged.").Write(rec)
 			}
+			failed := rec.status >= 500 && rec.status != http.StatusServiceUnavailable
+			if p == nil && !failed && !log.Enabled(r.Context(), slog.LevelDebug) {
+				return
+			}
 			attrs := []any{
 				"http.request.id", id, "http.request.method", r.Method, "url.path", redactPath(r.URL.Path),
 				"http.response.status_code", rec.status, "event.duration", now().Sub(started).Nanoseconds(),
@@ -46,7 +49,7 @@ func Outermost(next http.Handler, log *slog.Logger, now func() time.Time) http.H
 			switch {
 			case p != nil:
 				log.Error("a request failed with a panic", append(attrs, "error.message", fmt.Sprint(p), "error.stack_trace", string(debug.Stack()))...)
-			case rec.status >= 500 && rec.status != http.StatusServiceUnavailable:
+			case failed:
 				log.Error("a request failed", attrs...)
 			default:
 				log.Debug("request", attrs...)

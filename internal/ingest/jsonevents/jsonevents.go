@@ -16,24 +16,44 @@ const (
 	Array                  // application/cloudevents-batch+json
 )
 
+// Reader reads bodies, one after the other, with the same memory.
+type Reader struct {
+	// Parser is what events are parsed with; they are used no more when it is reset.
+	Parser *event.Parser
+	found  []found
+}
+
+// found is a value of the body: an event, or what is wrong with it.
+type found struct {
+	event   event.Event
+	problem *event.Problem
+}
+
 // Parse reads a whole body. It returns an *event.SyntaxError when the body is not JSON of the form at all; before it does,
 // nothing is given to the sink. Strict demands of each event what CloudEvents demands.
 func Parse(body []byte, form Form, strict bool, sink event.Sink) error {
-	values, array, err := split(body)
+	r := Reader{Parser: new(event.Parser)}
+	return r.Read(body, form, strict, sink)
+}
+
+// Read is Parse.
+func (r *Reader) Read(body []byte, form Form, strict bool, sink event.Sink) error {
+	r.found = r.found[:0]
+	defer func() { clear(r.found) }() // what they are views of is not ours
+	begin := event.Space(body, 0)
+	array := begin < len(body) && body[begin] == '['
+	err := r.all(body, begin, array, strict)
 	if err != nil {
 		return err
 	}
-	single := len(values) == 1 && !array && body[values[0].start] == '{'
-	if array && form == One || !array && (form == Array || !single) {
-		return &event.SyntaxError{Offset: event.Space(body, 0), Reason: "expected " + wants(form)}
+	if array && form == One || !array && (form == Array || body[begin] != '{') {
+		return &event.SyntaxError{Offset: begin, Reason: "expected " + wants(form)}
 	}
-	var parser event.Parser
-	for _, v := range values {
-		ev, problem := parser.Scanned(body[v.start:v.end], v.depth, strict)
-		if problem != nil {
-			err = sink.Reject(problem)
+	for i := range r.found {
+		if f := &r.found[i]; f.problem != nil {
+			err = sink.Reject(f.problem)
 		} else {
-			err = sink.Event(ev)
+			err = sink.Event(f.event)
 		}
 		if err != nil {
 			return err
@@ -42,44 +62,39 @@ func Parse(body []byte, form Form, strict bool, sink event.Sink) error {
 	return nil
 }
 
-// value is where a JSON value stands, and how deep it is nested.
-type value struct{ start, end, depth int }
-
-// split finds the elements of an array, or the one value that is none, checking all of the body.
-func split(body []byte) (values []value, array bool, err error) {
-	var scan event.Scanner
-	next := func(i int) (int, error) {
-		i = event.Space(body, i)
-		end, err := scan.Value(body, i)
-		values = append(values, value{i, end, scan.Depth})
-		return end, err
-	}
-	i := event.Space(body, 0)
-	if array = i < len(body) && body[i] == '['; !array {
-		if i, err = next(i); err != nil {
-			return nil, false, err
+// all finds the elements of an array, or the one value that is none, checking all of the body.
+func (r *Reader) all(body []byte, i int, array, strict bool) (err error) {
+	if !array {
+		if i, err = r.next(body, i, strict); err != nil {
+			return err
 		}
-		return values, false, finish(body, i)
+		return finish(body, i)
 	}
 	if i = event.Space(body, i+1); i < len(body) && body[i] == ']' {
-		return nil, true, finish(body, i+1)
+		return finish(body, i+1)
 	}
 	for {
-		if i, err = next(i); err != nil {
-			return nil, true, err
+		if i, err = r.next(body, i, strict); err != nil {
+			return err
 		}
 		i = event.Space(body, i)
 		switch {
-		case len(values) > event.MaxPerRequest: // the sink will refuse them; the rest need not be known
-			return values, true, nil
+		case len(r.found) > event.MaxPerRequest: // the sink will refuse them; the rest need not be known
+			return nil
 		case i < len(body) && body[i] == ',':
 			i++
 		case i < len(body) && body[i] == ']':
-			return values, true, finish(body, i+1)
+			return finish(body, i+1)
 		default:
-			return nil, true, &event.SyntaxError{Offset: i, Reason: "expected a comma or the end of the array"}
+			return &event.SyntaxError{Offset: i, Reason: "expected a comma or the end of the array"}
 		}
 	}
+}
+
+func (r *Reader) next(body []byte, i int, strict bool) (end int, err error) {
+	ev, end, problem, err := r.Parser.Next(body, i, strict)
+	r.found = append(r.found, found{ev, problem})
+	return end, err
 }
 
 func finish(body []byte, i int) error {

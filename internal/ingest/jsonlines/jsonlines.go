@@ -8,8 +8,10 @@ import (
 )
 
 // Parse reads a whole body. Blank lines don't count; a line that is not an event is rejected and the next one is read.
-func Parse(body []byte, sink event.Sink) error {
-	var parser event.Parser
+func Parse(body []byte, sink event.Sink) error { return Read(new(event.Parser), body, sink) }
+
+// Read is Parse with a parser that was used before. The events are used no more when it is reset.
+func Read(parser *event.Parser, body []byte, sink event.Sink) error {
 	for len(body) > 0 {
 		line := body
 		if i := bytes.IndexByte(body, '\n'); i >= 0 {
@@ -17,7 +19,7 @@ func Parse(body []byte, sink event.Sink) error {
 		} else {
 			body = nil
 		}
-		if len(bytes.TrimSpace(line)) == 0 {
+		if len(line) == 0 || line[0] != '{' && len(bytes.TrimSpace(line)) == 0 {
 			continue
 		}
 		ev, problem := parser.Parse(line, false)

@@ -61,8 +61,8 @@ type backlog struct {
 	loaded bool // that of earlier runs is in it
 }
 
-// committed counts the rows of a commit.
-func (l *backlog) committed(rows []series.Rollup, now time.Time) {
+// committed counts the rows of a flush.
+func (l *backlog) committed(rows []*series.Rollup, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range rows {

@@ -3,7 +3,7 @@ package duckdb
 import (
 	"fmt"
 	"math"
-	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,7 +40,7 @@ func TestABlockIsDueWhenItIsFullOrLeftAlone(t *testing.T) {
 func TestTheBacklogForgetsWhatIsMerged(t *testing.T) {
 	var l backlog
 	start := time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
-	rows := []series.Rollup{{Tenant: "a", Metric: 1, Step: time.Minute, Start: start}, {Tenant: "a", Metric: 2, Step: time.Minute, Start: start.Add(time.Minute)}}
+	rows := []*series.Rollup{{Tenant: "a", Metric: 1, Step: time.Minute, Start: start}, {Tenant: "a", Metric: 2, Step: time.Minute, Start: start.Add(time.Minute)}}
 	everything := func(block, pile) bool { return true }
 	l.committed(rows, start)
 	l.committed(rows[:1], start)
@@ -49,7 +49,7 @@ func TestTheBacklogForgetsWhatIsMerged(t *testing.T) {
 		t.Fatalf("taken: %+v", taken)
 	}
 	l.committed(rows[:1], start) // while they are merged
-	l.merged(taken, []*series.Rollup{&rows[0], &rows[1]})
+	l.merged(taken, rows)
 	if left := l.take(start, everything); len(left) != 1 || left[0].metric != 1 || left[0].partial != 1 || left[0].whole != 1 {
 		t.Errorf("left: %+v", left)
 	}
@@ -166,42 +166,42 @@ func TestMemTotalIsRead(t *testing.T) {
 	}
 }
 
-// The loop compacts by itself; what it merges is due at once for a clock that is far ahead.
+// The loop compacts by itself what was left alone for long enough.
 func TestTheStoreCompactsByItself(t *testing.T) {
-	now := time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
-	s, err := Open(t.Context(), Config{Path: t.TempDir() + "/events.duckdb", CompactEvery: time.Millisecond, Now: func() time.Time { return now }})
+	var ahead atomic.Int64
+	start := time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
+	s, err := Open(t.Context(), Config{Path: t.TempDir() + "/events.duckdb", CompactEvery: time.Millisecond, Now: func() time.Time { return start.Add(time.Duration(ahead.Load())) }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
+	f := &filler{t: t, s: s}
 	var o series.Agg
-	o.Add(series.Observation{At: now, Value: 1, Numeric: true})
-	rows := slices.Repeat([]series.Rollup{{Tenant: tenant.Default, Metric: 1, Step: time.Minute, Start: now, Agg: o}}, minPartial)
-	if _, err := s.Commit(t.Context(), commitOf(rows)); err != nil {
-		t.Fatal(err)
+	o.Add(series.Observation{At: start, Value: 1, Numeric: true})
+	for range 5 {
+		c := &store.Commit{From: f.at, To: store.Offset{Incarnation: "one", Seq: f.at.Seq + 1}, Rollups: []series.Rollup{{Tenant: tenant.Default, Metric: 1, Step: time.Minute, Start: start, Agg: o}}}
+		f.at, err = s.Commit(t.Context(), c)
+		f.must(err)
+		f.must(f.flush())
 	}
-	deadline := time.After(20 * time.Second)
-	for {
+	rows := func() int64 {
 		c, err := s.reader()
-		if err != nil {
-			t.Fatal(err)
-		}
+		f.must(err)
 		n, err := c.number(t.Context(), `SELECT count(*) FROM rollup_1m`)
 		s.giveBack(c, err == nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n == 1 {
-			return
-		}
+		f.must(err)
+		return n
+	}
+	if n := rows(); n != 5 {
+		t.Errorf("%d rows of five flushes before they are due", n)
+	}
+	ahead.Store(int64(time.Hour))
+	deadline := time.After(20 * time.Second)
+	for rows() != 1 {
 		select {
 		case <-deadline:
-			t.Fatalf("there still are %d rows", n)
+			t.Fatalf("there still are %d rows", rows())
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
-}
-
-func commitOf(rows []series.Rollup) *store.Commit {
-	return &store.Commit{To: store.Offset{Incarnation: "one", Seq: 1}, Rollups: rows}
 }

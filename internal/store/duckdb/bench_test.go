@@ -50,10 +50,9 @@ func (l *load) commit(events, rollups int) *store.Commit {
 	for i := range rollups {
 		var a series.Agg
 		a.Add(series.Observation{At: l.clock, Value: float64(i), Numeric: true, Distinct: uint64(i) * 0x9e3779b97f4a7c15, HasDistinct: true})
-		step := series.Resolutions()[i%3]
 		c.Rollups = append(c.Rollups, series.Rollup{
-			Tenant: "default", Metric: int64(i % 20), Labels: series.Labels{"country-" + strconv.Itoa(i/20%10), "status-" + strconv.Itoa(i/200)}, Step: step,
-			Start: series.Align(l.clock, step), Agg: a,
+			Tenant: "default", Metric: int64(i % 20), Labels: series.Labels{"country-" + strconv.Itoa(i/20%10), "status-" + strconv.Itoa(i/200)}, Step: time.Minute,
+			Start: series.Align(l.clock, time.Minute), Agg: a,
 		})
 	}
 	return c
@@ -73,18 +72,26 @@ func (l *load) commits(b testing.TB, s *duckdb.Store, c *store.Commit) {
 	l.at = to
 }
 
-// cpu reports the processor time of each operation beside the wall clock's: on a machine that does other things as well
-// it is the number to trust.
-func cpu(b *testing.B) func() {
-	used := func() time.Duration {
-		var u syscall.Rusage
-		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-			b.Fatal(err)
-		}
-		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+func processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
 	}
-	begin := used()
-	return func() { b.ReportMetric(float64(used()-begin)/float64(b.N)/1e6, "cpu-ms/op") }
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// cpu reports the processor time of each operation beside the wall clock's: on a machine that does other things as well
+// it is the number to trust. Where an operation is about some events, it reports that of each event too.
+func cpu(b *testing.B, events int) func() {
+	begin := processorTime(b)
+	return func() {
+		each := float64(processorTime(b)-begin) / float64(b.N)
+		b.ReportMetric(each/1e6, "cpu-ms/op")
+		if events > 0 {
+			b.ReportMetric(each/1e3/float64(events), "cpu-µs/event")
+		}
+	}
 }
 
 func BenchmarkCommit(b *testing.B) {
@@ -98,7 +105,8 @@ func BenchmarkCommit(b *testing.B) {
 			for range 64 {
 				all = append(all, l.commit(size.events, size.rollups))
 			}
-			report := cpu(b)
+			report := cpu(b, size.events)
+			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
 				c := *all[i%len(all)]
 				c.From, c.To.Seq = l.at, l.at.Seq+1
@@ -107,6 +115,78 @@ func BenchmarkCommit(b *testing.B) {
 			report()
 		})
 	}
+}
+
+// fiftyTenants is n events in commits of a thousand, with rollups of 20 metrics of each tenant.
+func fiftyTenants(l *load, n int) (all []*store.Commit) {
+	for range n / 1000 {
+		c := l.commit(1000, 100)
+		for i := range c.Events {
+			c.Events[i].Tenant = tenant.ID(fmt.Sprint("tenant-", rand.IntN(50)*rand.IntN(50)/50))
+		}
+		for i := range c.Rollups {
+			c.Rollups[i].Tenant = tenant.ID(fmt.Sprint("tenant-", rand.IntN(50)))
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+// BenchmarkFlush writes 256 k events of 50 tenants to disk, from their commits on.
+func BenchmarkFlush(b *testing.B) {
+	const events = 256_000
+	s := open(b, b.TempDir(), asItIs)
+	defer s.Close()
+	l := newLoad()
+	all := fiftyTenants(l, events)
+	write := func() {
+		for _, c := range all {
+			c.From, c.To.Seq = l.at, l.at.Seq+1
+			l.commits(b, s, c)
+		}
+		if err := s.Flush(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	write()
+	defer cpu(b, events)()
+	for b.Loop() {
+		write()
+	}
+}
+
+// BenchmarkMerge makes one segment of sixteen, of 16 k events each.
+func BenchmarkMerge(b *testing.B) {
+	const events = 256_000
+	l := newLoad()
+	all := fiftyTenants(l, events)
+	var spent time.Duration
+	for b.Loop() {
+		b.StopTimer()
+		s := open(b, b.TempDir(), asItIs)
+		l.at = store.Offset{}
+		for i, c := range all {
+			c.From, c.To.Seq = l.at, l.at.Seq+1
+			l.commits(b, s, c)
+			if i%16 == 15 {
+				if err := s.Flush(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		b.StartTimer()
+		before := processorTime(b)
+		if merged, err := s.MergeSegments(b.Context()); err != nil || !merged {
+			b.Fatal(merged, err)
+		}
+		spent += processorTime(b) - before
+		b.StopTimer()
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(spent)/float64(b.N)/1e3/events, "cpu-µs/event")
 }
 
 // BenchmarkCommitWhileCompacting makes small commits while the rollups of a day are compacted.
@@ -152,31 +232,22 @@ func BenchmarkCommitWhileCompacting(b *testing.B) {
 	}
 }
 
-// BenchmarkOpen opens a store whose process was killed with so many commits of 1000 events in its write-ahead log.
+// BenchmarkOpen opens a store whose process was killed with so many flushes of 1000 events, each a segment, in its write-ahead log.
 func BenchmarkOpen(b *testing.B) {
 	b.Setenv(childLog, "yes")
 	for _, commits := range []int{50, 200, 800} {
-		b.Run(fmt.Sprint(commits, "_commits_in_log"), func(b *testing.B) {
+		b.Run(fmt.Sprint(commits, "_flushes_in_log"), func(b *testing.B) {
 			dir := b.TempDir()
 			killed(b, dir, 1000, commits)
 			info, err := os.Stat(filepath.Join(dir, "events.duckdb.wal"))
 			if err != nil {
 				b.Fatal(err)
 			}
-			copied := filepath.Join(dir, "copy")
+			copied := filepath.Join(b.TempDir(), "copy")
 			for b.Loop() {
 				b.StopTimer()
-				if err := errors.Join(os.RemoveAll(copied), os.Mkdir(copied, 0o700)); err != nil {
+				if err := errors.Join(os.RemoveAll(copied), os.CopyFS(copied, os.DirFS(dir))); err != nil {
 					b.Fatal(err)
-				}
-				for _, name := range []string{"events.duckdb", "events.duckdb.wal"} {
-					data, err := os.ReadFile(filepath.Join(dir, name))
-					if err != nil {
-						b.Fatal(err)
-					}
-					if err := os.WriteFile(filepath.Join(copied, name), data, 0o600); err != nil {
-						b.Fatal(err)
-					}
 				}
 				b.StartTimer()
 				s := open(b, copied, asItIs)
@@ -191,176 +262,4 @@ func BenchmarkOpen(b *testing.B) {
 			b.ReportMetric(float64(info.Size()>>20), "log-MB")
 		})
 	}
-}
-
-// BenchmarkRead fills a store with 5 M events first, which takes half a minute.
-func BenchmarkRead(b *testing.B) {
-	dir := benchDir(b)
-	s := open(b, dir, nil)
-	defer s.Close()
-	fill(b, s)
-	if info, err := os.Stat(filepath.Join(dir, "events.duckdb")); err == nil {
-		b.Logf("the file has %d MB", info.Size()>>20)
-	}
-	page := func(p store.Page) func(b *testing.B) []event.Stored {
-		p.Limit = 100
-		return func(b *testing.B) []event.Stored {
-			events, err := s.Page(b.Context(), "default", p)
-			if err != nil || len(events) != p.Limit {
-				b.Fatal(len(events), err)
-			}
-			return events
-		}
-	}
-	newest := page(store.Page{})(b)
-	oldest := func() event.Stored {
-		var e event.Stored
-		if err := s.Scan(b.Context(), "default", store.Scan{Limit: 1}, func(x *event.Stored) error { e = *x; return nil }); err != nil {
-			b.Fatal(err)
-		}
-		return e
-	}()
-	at := func(c store.Cursor) event.Stored { return page(store.Page{After: &c})(b)[0] }
-	middle := store.Cursor{Time: oldest.Time.Add(newest[0].Time.Sub(oldest.Time) / 2)}
-	for name, p := range map[string]store.Page{
-		"first": {}, "second": {After: &store.Cursor{Time: newest[99].Time, Position: newest[99].Position}}, "middle": {After: &middle},
-		"of_a_type":    {EventFilter: store.EventFilter{Types: []string{"charge.type7"}}},
-		"of_a_subject": {EventFilter: store.EventFilter{Source: newest[0].Source, Types: []string{"charge.*"}}},
-	} {
-		b.Run("page/"+name, func(b *testing.B) {
-			defer cpu(b)()
-			for b.Loop() {
-				page(p)(b)
-			}
-		})
-	}
-	for name, e := range map[string]event.Stored{"newest": newest[0], "middle": at(middle), "oldest": oldest} {
-		b.Run("event/"+name, func(b *testing.B) {
-			defer cpu(b)()
-			for b.Loop() {
-				if _, err := s.Event(b.Context(), "default", e.Source, e.ID); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-	b.Run("event/absent", func(b *testing.B) {
-		defer cpu(b)()
-		for b.Loop() {
-			_, _ = s.Event(b.Context(), "default", "stripe", "evt_7777777777777777aaaaaaaa")
-		}
-	})
-	for _, without := range []bool{false, true} {
-		b.Run(fmt.Sprintf("scan/all_without_data_%v", without), func(b *testing.B) {
-			defer cpu(b)()
-			for b.Loop() {
-				n := 0
-				if err := s.Scan(b.Context(), "default", store.Scan{WithoutData: without}, func(*event.Stored) error { n++; return nil }); err != nil || n < 4_000_000 {
-					b.Fatal(n, err)
-				}
-			}
-		})
-	}
-	b.Run("identities/all", func(b *testing.B) {
-		defer cpu(b)()
-		for b.Loop() {
-			n := 0
-			if err := s.Identities(b.Context(), 0, time.Time{}, func(store.Identity) error { n++; return nil }); err != nil || n < 5_000_000 {
-				b.Fatal(n, err)
-			}
-		}
-	})
-}
-
-func fill(b *testing.B, s *duckdb.Store) {
-	b.Helper()
-	p, err := s.Partition(b.Context(), 0)
-	if err != nil {
-		b.Fatal(err)
-	}
-	if p.Offset.Seq > 0 {
-		return
-	}
-	l := newLoad()
-	begin := time.Now()
-	for l.n < 5_000_000 {
-		l.into(b, s, 10_000, 0)
-	}
-	b.Logf("5 M events took %v", time.Since(begin))
-}
-
-// BenchmarkRollups reads a day of one metric with 100 series, of 20 such metrics: as they were committed, each minute's in
-// two parts, and compacted.
-func BenchmarkRollups(b *testing.B) {
-	begin := time.Date(2026, 3, 14, 0, 0, 0, 0, time.UTC)
-	for _, compacted := range []bool{false, true} {
-		dir := filepath.Join(benchDir(b), fmt.Sprintf("rollups_compacted_%v", compacted))
-		fillRollups(b, dir, begin, compacted)
-		s := open(b, dir, asItIs)
-		read := func(name string, q store.RollupQuery, want int) {
-			q.Metric, q.Step, q.From, q.To = 7, time.Minute, begin, begin.Add(24*time.Hour)
-			b.Run(fmt.Sprintf("compacted_%v/%s_scalars_%v", compacted, name, q.Scalars), func(b *testing.B) {
-				defer cpu(b)()
-				for b.Loop() {
-					n := 0
-					if err := s.Rollups(b.Context(), "default", q, func(*series.Rollup) error { n++; return nil }); err != nil || n != want {
-						b.Fatal(n, err)
-					}
-				}
-			})
-		}
-		for _, scalars := range []bool{true, false} {
-			read("all_series", store.RollupQuery{GroupBy: []int{0, 1}, Scalars: scalars}, 144_000)
-			read("merged", store.RollupQuery{Scalars: scalars}, 1440)
-			read("by_country_10m", store.RollupQuery{GroupBy: []int{0}, Bucket: 10 * time.Minute, Scalars: scalars}, 1440)
-		}
-		if err := s.Close(); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-// asItIs keeps a store from compacting by itself.
-func asItIs(cfg *duckdb.Config) { cfg.CompactEvery = -1 }
-
-// fillRollups makes a store of 2.9 M series and minutes, in two parts each, and leaves it checkpointed.
-func fillRollups(b *testing.B, dir string, begin time.Time, compact bool) {
-	b.Helper()
-	if _, err := os.Stat(dir); err == nil {
-		return
-	}
-	s := open(b, dir, asItIs)
-	l := newLoad()
-	for part := range 2 * 1440 {
-		c := l.commit(0, 0)
-		at := begin.Add(time.Duration(part) * 30 * time.Second)
-		for n := range 20 * 100 {
-			var a series.Agg
-			a.Add(series.Observation{At: at, Value: float64(n), Numeric: true, Distinct: uint64(n) * 0x9e3779b97f4a7c15, HasDistinct: true})
-			c.Rollups = append(c.Rollups, series.Rollup{
-				Tenant: "default", Metric: int64(n / 100), Labels: series.Labels{"country-" + strconv.Itoa(n%10), "status-" + strconv.Itoa(n/10%10)}, Step: time.Minute,
-				Start: series.Align(at, time.Minute), Agg: a,
-			})
-		}
-		l.commits(b, s, c)
-	}
-	if compact {
-		start := time.Now()
-		n, err := s.Compact(b.Context())
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Logf("compaction merged %d rows away in %v", n, time.Since(start))
-	}
-	if err := s.Close(); err != nil {
-		b.Fatal(err)
-	}
-}
-
-// benchDir is where stores are kept: a folder named by PULSESTREAM_BENCH_DIR, for the next time, or one that goes with the benchmark.
-func benchDir(b *testing.B) string {
-	if dir := os.Getenv("PULSESTREAM_BENCH_DIR"); dir != "" {
-		return dir
-	}
-	return b.TempDir()
 }

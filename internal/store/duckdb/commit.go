@@ -1,20 +1,22 @@
 package duckdb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+	"unicode/utf8"
 
-	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/series"
 	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/store/segment"
 )
 
-// errDryRun ends a dry run, so that its transaction is rolled back.
-var errDryRun = errors.New("a dry run")
-
-// Commit implements store.Events.
+// Commit implements store.Events. It takes effect in memory, where everybody sees it at once. On disk it is with the next flush; a process that dies
+// before has its partitions where the flush before that left them. A commit that has transitions or is about the quarantine is
+// on disk when Commit returns: what follows from it cannot be taken back.
 func (s *Store) Commit(ctx context.Context, c *store.Commit) (store.Offset, error) {
 	if err := s.enter(); err != nil {
 		return store.Offset{}, err
@@ -23,41 +25,80 @@ func (s *Store) Commit(ctx context.Context, c *store.Commit) (store.Offset, erro
 	if err := check(c); err != nil {
 		return store.Offset{}, err
 	}
+	if isUrgent(c) { // others are taken on a full disk too, as long as there is room in memory
+		if err := s.room(written(c)); err != nil {
+			return store.Offset{}, err
+		}
+	}
 	to := c.To
 	to.Revision = c.From.Revision + 1
-	err := s.write(ctx, func(w *conn, gen int64) error {
-		// Whoever wrote while this commit waited for its turn has taken room.
-		if err := s.room(written(c)); err != nil {
-			return err
+	for {
+		number, err := s.add(ctx, c, to)
+		switch {
+		case errors.Is(err, errFull): // the flush before this one takes its time
+			if err := s.flush(ctx, number-1); err != nil {
+				return store.Offset{}, err
+			}
+			continue
+		case err != nil:
+			return store.Offset{}, err
+		case c.DryRun:
+			return c.From, nil
+		case isUrgent(c):
+			if err := s.flush(ctx, number); err != nil {
+				s.mem.unsettled(c, to, number)
+				return store.Offset{}, err
+			}
 		}
-		if !c.DryRun {
-			s.expect(c.Events)
-		}
-		if err := w.moveOffset(ctx, c.Partition, c.From, to); err != nil {
-			return err
-		}
-		if err := w.commit(ctx, c, gen); err != nil || !c.DryRun {
-			return err
-		}
-		return errDryRun
-	})
-	switch {
-	case errors.Is(err, errDryRun):
-		return c.From, nil
-	case err != nil:
-		return store.Offset{}, err
+		return to, nil
 	}
-	now := s.now()
-	s.committed.Store(now.UnixNano())
-	s.backlog.committed(c.Rollups, now)
-	return to, nil
 }
 
-// check refuses a commit that would store something where nobody finds it again.
+// errFull is for a commit that finds no place in memory until a flush is over.
+var errFull = errors.New("what was committed waits to be written to disk")
+
+// add adds a commit to what is in memory, if it follows what is there. Number is that of the flush that will write it.
+func (s *Store) add(ctx context.Context, c *store.Commit, to store.Offset) (number int64, err error) {
+	m := &s.mem
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	if held := m.offsets[c.Partition]; held != c.From {
+		if u := m.unsure[c.Partition]; held == to && u == (unsure{c.From, to, u.number}) && !c.DryRun {
+			return u.number, nil
+		}
+		return 0, fmt.Errorf("partition %d is at %+v, not at %+v: %w", c.Partition, held, c.From, store.ErrFenced)
+	}
+	number = m.active.number
+	if c.DryRun {
+		return number, nil
+	}
+	if m.active.full() && m.frozen != nil {
+		return number, errFull
+	}
+	m.active.add(c, to, s.now())
+	m.offsets[c.Partition] = to
+	if m.active.full() {
+		select {
+		case s.due <- struct{}{}:
+		default:
+		}
+	}
+	return number, nil
+}
+
+// check refuses a commit that would store something where nobody finds it again, or that could not be written later.
 func check(c *store.Commit) error {
 	for i := range c.Events {
-		if c.Events[i].Partition != c.Partition {
-			return fmt.Errorf("events: a commit of partition %d holds an event of partition %d", c.Partition, c.Events[i].Partition)
+		ev := &c.Events[i]
+		if ev.Partition != c.Partition {
+			return fmt.Errorf("events: a commit of partition %d holds an event of partition %d", c.Partition, ev.Partition)
+		}
+		if !segment.Fits(ev) || !utf8.ValidString(ev.ID) || !utf8.ValidString(ev.Source) || !utf8.ValidString(ev.Type) || !utf8.ValidString(ev.Subject) ||
+			!utf8.ValidString(string(ev.Tenant)) || !utf8.Valid(ev.Data) || !utf8.Valid(ev.Extensions) {
+			return fmt.Errorf("event %.100q of source %.100q is not UTF-8 or too long: %w", ev.ID, ev.Source, store.ErrRefused)
 		}
 	}
 	for i := range c.Fills {
@@ -66,37 +107,21 @@ func check(c *store.Commit) error {
 		}
 	}
 	for i := range c.Rollups {
-		if _, err := resolutionOf(c.Rollups[i].Step); err != nil {
-			return err
+		if c.Rollups[i].Step != time.Minute {
+			return fmt.Errorf("events: a commit holds a rollup of %v: those of a minute are committed, and others made of them", c.Rollups[i].Step)
+		}
+		for _, l := range c.Rollups[i].Labels {
+			if !utf8.ValidString(l) {
+				return fmt.Errorf("label %.100q of metric %d is not UTF-8: %w", l, c.Rollups[i].Metric, store.ErrRefused)
+			}
+		}
+	}
+	for i := range c.States {
+		if !utf8.ValidString(string(c.States[i].Tenant)) || !utf8.ValidString(c.States[i].Incident) {
+			return fmt.Errorf("the state of rule %d is not UTF-8: %w", c.States[i].RuleID, store.ErrRefused)
 		}
 	}
 	return nil
-}
-
-// expect raises newest before the events can be seen: readers begin there.
-func (s *Store) expect(events []event.Stored) {
-	for i := range events {
-		t := events[i].Time.UnixNano()
-		for old := s.newest.Load(); t > old && !s.newest.CompareAndSwap(old, t); old = s.newest.Load() {
-		}
-	}
-}
-
-// moveOffset is the compare-and-swap that makes a commit count once.
-func (c *conn) moveOffset(ctx context.Context, partition int, from, to store.Offset) error {
-	held, found, err := c.offset(ctx, partition)
-	if err != nil {
-		return err
-	}
-	if held != from {
-		return fmt.Errorf("partition %d is at %+v, not at %+v: %w", partition, held, from, store.ErrFenced)
-	}
-	sql := `INSERT INTO offsets ("partition", incarnation, seq, revision) VALUES ($1, $2, $3, $4)`
-	if found {
-		sql = `UPDATE offsets SET incarnation = $2, seq = $3, revision = $4 WHERE "partition" = $1`
-	}
-	_, err = c.exec(sql, part(partition), to.Incarnation, to.Seq, to.Revision)
-	return err
 }
 
 func (c *conn) offset(ctx context.Context, partition int) (o store.Offset, found bool, err error) {
@@ -111,56 +136,9 @@ func (c *conn) offset(ctx context.Context, partition int) (o store.Offset, found
 	return store.Offset{Incarnation: r.string(0, 0), Seq: r.uint64(1, 0), Revision: r.uint64(2, 0)}, true, nil
 }
 
-// commit writes all but the offset.
-func (c *conn) commit(ctx context.Context, m *store.Commit, gen int64) error {
-	if err := c.appendEvents(m.Events); err != nil {
-		return err
-	}
-	for _, r := range resolutions() {
-		var rows []*series.Rollup
-		for i := range m.Rollups {
-			if m.Rollups[i].Step == r.step {
-				rows = append(rows, &m.Rollups[i])
-			}
-		}
-		if err := c.appendRollups(r.table, gen, rows); err != nil {
-			return err
-		}
-	}
-	if err := c.replaceFills(m.Fills, gen); err != nil {
-		return err
-	}
-	if err := c.replaceStates(m.Partition, m.States, gen); err != nil {
-		return err
-	}
-	if err := c.replaceQuarantine(ctx, m); err != nil {
-		return err
-	}
-	return c.addTransitions(ctx, m.Transitions)
-}
-
-func (c *conn) appendEvents(events []event.Stored) error {
-	if len(events) == 0 {
-		return nil
-	}
-	return c.appendRows("events", len(events), func(f *filling, from, to int) {
-		for i := range events[from:to] {
-			ev := &events[from+i]
-			f.uint32(0, i, finder(ev.Source, ev.ID))
-			f.string(1, i, string(ev.Tenant))
-			f.int32(2, i, part(ev.Partition))
-			f.uint64(3, i, ev.Seq)
-			f.uint32(4, i, ev.Index)
-			f.string(5, i, ev.ID)
-			f.string(6, i, ev.Source)
-			f.string(7, i, ev.Type)
-			f.string(8, i, ev.Subject)
-			f.int64(9, i, ev.Time.UnixNano())
-			f.int64(10, i, ev.Received.UnixNano())
-			f.bool(11, i, ev.Identified)
-			f.optional(12, i, ev.Data)
-			f.optional(13, i, ev.Extensions)
-		}
+func sortRollups(rows []*series.Rollup) {
+	slices.SortFunc(rows, func(a, b *series.Rollup) int {
+		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Metric, b.Metric), a.Start.Compare(b.Start), slices.Compare(a.Labels, b.Labels))
 	})
 }
 

@@ -1,11 +1,9 @@
 package duckdb
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/series"
@@ -192,9 +190,7 @@ func (s *Store) mergedRows(ctx context.Context, res resolution, w where) (rows [
 			rows = append(rows, g)
 		}
 	}
-	slices.SortFunc(rows, func(a, b *series.Rollup) int {
-		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Metric, b.Metric), a.Start.Compare(b.Start), slices.Compare(a.Labels, b.Labels))
-	})
+	sortRollups(rows)
 	good = true
 	return rows, read, nil
 }

@@ -23,7 +23,8 @@ import (
 const (
 	childDir    = "PULSESTREAM_TEST_CHILD_DIR"
 	childEvents = "PULSESTREAM_TEST_CHILD_EVENTS" // of each commit
-	childLog    = "PULSESTREAM_TEST_CHILD_LOG"    // not empty: it makes no checkpoints
+	childLog    = "PULSESTREAM_TEST_CHILD_LOG"    // not empty: it makes no checkpoints, and merges nothing
+	childLazy   = "PULSESTREAM_TEST_CHILD_LAZY"   // not empty: its commits are not urgent; it flushes beside them
 )
 
 // numbered is a commit that can be checked: it has n events, rollups that count them, and a state and a transition that name it.
@@ -35,16 +36,14 @@ func numbered(from store.Offset, n int) *store.Commit {
 		c.Events[i].Tenant = "default"
 		a.Add(series.Observation{At: c.Events[i].Time, Value: 1, Numeric: true})
 	}
-	for _, step := range series.Resolutions() {
-		c.Rollups = append(c.Rollups, series.Rollup{Tenant: "default", Metric: 1, Labels: series.Labels{"x"}, Step: step, Start: series.Align(l.clock, step), Agg: a})
-	}
+	c.Rollups = []series.Rollup{{Tenant: "default", Metric: 1, Labels: series.Labels{"x"}, Step: time.Minute, Start: series.Align(l.clock, time.Minute), Agg: a}}
 	c.States = []alert.State{{Tenant: "default", RuleID: 1, Phase: alert.PhaseFiring, Value: float64(c.To.Seq)}}
 	c.Transitions = []alert.Transition{{ID: fmt.Sprint(c.To.Seq), Tenant: "default", Incident: fmt.Sprint(c.To.Seq), Kind: alert.PhaseFiring, StartedAt: l.clock}}
 	return c
 }
 
 // TestChild is not a test: the tests below start it in a process of its own, to be killed. It commits without end, and says the
-// sequence number of each commit once it is over.
+// sequence number of each commit that is on disk.
 func TestChild(t *testing.T) {
 	dir := os.Getenv(childDir)
 	if dir == "" {
@@ -66,9 +65,36 @@ func TestChild(t *testing.T) {
 		t.Fatal(err)
 	}
 	p, err := s.Partition(t.Context(), 0)
+	lazy := os.Getenv(childLazy) != ""
+	turns := make(chan struct{}, 30) // commits between two flushes
+	if lazy {
+		go func() {
+			for {
+				p, err := s.Partition(t.Context(), 0)
+				if err = errors.Join(err, s.Flush(t.Context())); err != nil {
+					return
+				}
+				fmt.Println("committed", p.Offset.Seq) //nolint:forbidigo // this is what the parent reads
+				for more := true; more; {
+					select {
+					case turns <- struct{}{}:
+					default:
+						more = false
+					}
+				}
+			}
+		}()
+	}
 	for at := p.Offset; err == nil; {
-		at, err = s.Commit(t.Context(), numbered(at, n))
-		fmt.Println("committed", at.Seq) //nolint:forbidigo // this is what the parent reads
+		c := numbered(at, n)
+		if lazy {
+			c.Transitions = nil
+			<-turns
+		}
+		at, err = s.Commit(t.Context(), c)
+		if !lazy {
+			fmt.Println("committed", at.Seq) //nolint:forbidigo // likewise
+		}
 	}
 	t.Fatal(err)
 }
@@ -128,6 +154,28 @@ func TestAKilledProcessLeavesWholeCommitsOnly(t *testing.T) {
 			t.Errorf("round %d: the offset is %d, but commit %d was the last one told of", round, at, told)
 		}
 		checkWhole(t, s, p, each)
+		checkTransitions(t, s, at)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAKilledProcessLeavesWhatWasFlushed(t *testing.T) {
+	t.Setenv(childLazy, "yes")
+	dir := t.TempDir()
+	const each = 50
+	for round := range 8 {
+		told := killed(t, dir, each, 1+rand.IntN(40))
+		s := open(t, dir, nil)
+		p, err := s.Partition(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Offset.Seq < told {
+			t.Errorf("round %d: the offset is %d, but %d was on disk", round, p.Offset.Seq, told)
+		}
+		checkWhole(t, s, p, each)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -160,6 +208,13 @@ func checkWhole(t *testing.T, s *duckdb.Store, p store.PartitionState, each uint
 			t.Errorf("rollups of %v count %d, want %d: %v", step, a.Count, at*each, err)
 		}
 	}
+	if files := s.ForeignFiles(); len(files) > 0 {
+		t.Errorf("there are files %v", files)
+	}
+}
+
+func checkTransitions(t *testing.T, s *duckdb.Store, at uint64) {
+	t.Helper()
 	all, err := s.Transitions(t.Context(), 0, 1<<20)
 	if err != nil || uint64(len(all)) != at || at > 0 && all[at-1].Number != at {
 		t.Errorf("%d transitions, want %d: %v", len(all), at, err)
@@ -167,14 +222,25 @@ func checkWhole(t *testing.T, s *duckdb.Store, p store.PartitionState, each uint
 }
 
 func TestADamagedFileIsTold(t *testing.T) {
+	t.Setenv(childLog, "yes")
+	segment := func(dir string) string {
+		all, err := filepath.Glob(filepath.Join(dir, "events.duckdb.segments", "*.seg"))
+		if err != nil || len(all) == 0 {
+			t.Fatal(all, err)
+		}
+		return all[len(all)/2]
+	}
 	for _, c := range []struct {
 		name string
-		file string
+		file func(dir string) string
 		at   func(size int64) int64
 	}{
-		{"its first header", "events.duckdb", func(int64) int64 { return 20 }},
-		{"the write-ahead log's middle", "events.duckdb.wal", func(size int64) int64 { return size / 2 }},
-		{"the write-ahead log's beginning", "events.duckdb.wal", func(int64) int64 { return 60 }},
+		{"its first header", func(dir string) string { return filepath.Join(dir, "events.duckdb") }, func(int64) int64 { return 20 }},
+		{"the write-ahead log's middle", func(dir string) string { return filepath.Join(dir, "events.duckdb.wal") }, func(size int64) int64 { return size / 2 }},
+		{"the write-ahead log's beginning", func(dir string) string { return filepath.Join(dir, "events.duckdb.wal") }, func(int64) int64 { return 60 }},
+		{"a segment's beginning", segment, func(int64) int64 { return 3 }},
+		{"a segment's directory", segment, func(size int64) int64 { return size - 40 }},
+		{"a segment's end", segment, func(size int64) int64 { return size - 1 }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -182,26 +248,24 @@ func TestADamagedFileIsTold(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			killedWithLog(t, dir)
-			flip(t, filepath.Join(dir, c.file), c.at)
+			killed(t, dir, 200, 10)
+			flip(t, c.file(dir), c.at)
 			_, err := duckdb.Open(t.Context(), duckdb.Config{Path: filepath.Join(dir, "events.duckdb")})
 			if !errors.Is(err, store.ErrDamaged) {
 				t.Errorf("Open: %v, want ErrDamaged", err)
 			}
 		})
 	}
-}
-
-// killedWithLog leaves a store whose last commits are in its write-ahead log only.
-func killedWithLog(t *testing.T, dir string) {
-	t.Helper()
-	for range 5 {
+	t.Run("a segment that is missing", func(t *testing.T) {
+		dir := t.TempDir()
 		killed(t, dir, 200, 3)
-		if info, err := os.Stat(filepath.Join(dir, "events.duckdb.wal")); err == nil && info.Size() > 50_000 {
-			return
+		if err := os.Remove(segment(dir)); err != nil {
+			t.Fatal(err)
 		}
-	}
-	t.Fatal("there never was a write-ahead log")
+		if _, err := duckdb.Open(t.Context(), duckdb.Config{Path: filepath.Join(dir, "events.duckdb")}); !errors.Is(err, store.ErrDamaged) {
+			t.Errorf("Open: %v, want ErrDamaged", err)
+		}
+	})
 }
 
 // flip flips one bit of a file.

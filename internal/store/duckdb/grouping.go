@@ -45,22 +45,33 @@ const maxLanes = 1 << 16
 func (g *grouping) add(r *result, row, labels int, a *series.Agg) {
 	g.key = g.key[:0]
 	for col := 1; col <= labels; col++ {
-		v := r.view(col, row)
-		g.key = append(binary.AppendUvarint(g.key, uint64(len(v))), v...)
+		g.appendKey(asString(r.view(col, row)))
 	}
+	l := g.laneOf(func() (all series.Labels) {
+		for col := 1; col <= labels; col++ {
+			all = append(all, r.string(col, row))
+		}
+		return all
+	})
+	width := int64(g.bucket)
+	l.add(floorDiv(r.int64(0, row), width)*width, a)
+}
+
+func (g *grouping) appendKey(label string) {
+	g.key = append(binary.AppendUvarint(g.key, uint64(len(label))), label...)
+}
+
+// laneOf is the lane of the key, made for the labels if there is none.
+func (g *grouping) laneOf(labels func() series.Labels) *lane {
 	l, ok := g.lanes[string(g.key)]
 	if !ok {
-		l = &lane{}
-		for col := 1; col <= labels; col++ {
-			l.labels = append(l.labels, r.string(col, row))
-		}
+		l = &lane{labels: labels()}
 		if g.lanes == nil {
 			g.lanes = map[string]*lane{}
 		}
 		g.lanes[string(g.key)] = l
 	}
-	width := int64(g.bucket)
-	l.add(floorDiv(r.int64(0, row), width)*width, a)
+	return l
 }
 
 // add merges an aggregate into the cell of its start. Rows come nearly in order, so that is the last cell or a new one behind

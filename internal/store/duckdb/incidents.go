@@ -102,7 +102,7 @@ func (r *result) transition(col, row int) (alert.Transition, error) {
 // Transitions implements store.Events.
 func (s *Store) Transitions(ctx context.Context, after uint64, limit int) ([]store.NumberedTransition, error) {
 	var all []store.NumberedTransition
-	err := s.read(ctx, func(c *conn) error {
+	err := s.readUrgent(ctx, func(c *conn) error {
 		r, err := c.query(ctx, `SELECT number, body, value, threshold FROM transitions WHERE number > $1 ORDER BY number LIMIT $2`,
 			int64(min(after, math.MaxInt64)), limit)
 		if err != nil {
@@ -157,7 +157,7 @@ func (s *Store) Incidents(ctx context.Context, t tenant.ID, q store.IncidentQuer
 	sql += `) SELECT body, value, threshold FROM transitions JOIN wanted USING (incident) WHERE tenant = $1
 		ORDER BY started DESC, incident DESC, number`
 	var all []alert.Incident
-	err := s.read(ctx, func(c *conn) error {
+	err := s.readUrgent(ctx, func(c *conn) error {
 		r, err := c.query(ctx, sql, w.args...)
 		if err != nil {
 			return err

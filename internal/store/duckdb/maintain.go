@@ -40,6 +40,11 @@ func (s *Store) keepUp(ctx context.Context, full bool) bool {
 			s.log.Debug("compacted rollups", slog.Int("rows_fewer", merged))
 		}
 	}
+	for merged := err == nil; merged && ctx.Err() == nil; {
+		if merged, err = s.mergeSegments(ctx); err != nil {
+			what = "merging of segments"
+		}
+	}
 	// A checkpoint may fit into the file as it is, and it frees the log: it is not kept waiting by a compaction that has no room.
 	if err == nil || errors.Is(err, store.ErrFull) && !errors.Is(err, store.ErrBroken) {
 		if failed := s.checkpointIfDue(ctx, s.now()); failed != nil {

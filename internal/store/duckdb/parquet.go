@@ -7,8 +7,10 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pulsestream/pulsestream/internal/event"
+	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
 // Parquet turns events into Parquet files and back. It has a DuckDB of its own, in memory, because no statement of a Store may reach a
@@ -55,7 +57,7 @@ func NewParquet(threads int) (*Parquet, error) {
 // reset makes the table that events are gathered in anew, which gives its memory back.
 func (p *Parquet) reset() error {
 	_, err := p.c.exec(`CREATE OR REPLACE TABLE events (
-		finder UINTEGER, tenant VARCHAR, "partition" INTEGER, seq UBIGINT, idx UINTEGER, id VARCHAR, source VARCHAR, type VARCHAR,
+		tenant VARCHAR, "partition" INTEGER, seq UBIGINT, idx UINTEGER, id VARCHAR, source VARCHAR, type VARCHAR,
 		subject VARCHAR, "time" BIGINT, received BIGINT, identified BOOLEAN, data VARCHAR, extensions VARCHAR)`)
 	return err
 }
@@ -106,7 +108,7 @@ func (p *Parquet) Read(ctx context.Context, path string, each func(*event.Stored
 					return fmt.Errorf("read %s: %w: a column is null", path, errColumns)
 				}
 			}
-			ev := r.stored(i, true, in)
+			ev := r.stored(i, in)
 			if err := each(&ev); err != nil {
 				return err
 			}
@@ -128,3 +130,55 @@ func (p *Parquet) Close() {
 
 // literal is text as SQL. COPY takes no parameter for the file.
 func literal(text string) string { return `'` + strings.ReplaceAll(text, `'`, `''`) + `'` }
+
+func (c *conn) appendEvents(events []event.Stored) error {
+	if len(events) == 0 {
+		return nil
+	}
+	return c.appendRows("events", len(events), func(f *filling, from, to int) {
+		for i := range events[from:to] {
+			ev := &events[from+i]
+			f.string(0, i, string(ev.Tenant))
+			f.int32(1, i, part(ev.Partition))
+			f.uint64(2, i, ev.Seq)
+			f.uint32(3, i, ev.Index)
+			f.string(4, i, ev.ID)
+			f.string(5, i, ev.Source)
+			f.string(6, i, ev.Type)
+			f.string(7, i, ev.Subject)
+			f.int64(8, i, ev.Time.UnixNano())
+			f.int64(9, i, ev.Received.UnixNano())
+			f.bool(10, i, ev.Identified)
+			f.optional(11, i, ev.Data)
+			f.optional(12, i, ev.Extensions)
+		}
+	})
+}
+
+// stored reads an event from the columns that Read selects. Strings that repeat are taken from in.
+func (r *result) stored(row int, in interner) event.Stored {
+	return event.Stored{
+		Tenant: tenant.ID(in.string(r.view(0, row))), Partition: int(r.int32(1, row)),
+		Position: event.Position{Seq: r.uint64(2, row), Index: r.uint32(3, row)},
+		Event: event.Event{
+			ID: r.string(4, row), Source: in.string(r.view(5, row)), Type: in.string(r.view(6, row)), Subject: r.string(7, row),
+			Time: time.Unix(0, r.int64(8, row)).UTC(), Received: time.Unix(0, r.int64(9, row)).UTC(), Identified: r.bool(10, row),
+			Data: r.bytes(11, row), Extensions: r.bytes(12, row),
+		},
+	}
+}
+
+// interner keeps one copy of the few strings that most rows share.
+type interner map[string]string
+
+func (in interner) string(b []byte) string {
+	if s, ok := in[string(b)]; ok {
+		return s
+	}
+	if len(in) >= 4096 {
+		clear(in)
+	}
+	s := string(b)
+	in[s] = s
+	return s
+}

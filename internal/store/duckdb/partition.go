@@ -1,9 +1,11 @@
 package duckdb
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/pulsestream/pulsestream/internal/alert"
 	"github.com/pulsestream/pulsestream/internal/event"
@@ -11,21 +13,32 @@ import (
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
-// Partition implements store.Events.
+// Partition implements store.Events: what is in the tables, and what commits have brought that is not in them.
 func (s *Store) Partition(ctx context.Context, partition int) (store.PartitionState, error) {
 	var p store.PartitionState
-	err := s.snapshot(ctx, func(c *conn) error {
-		var err error
-		if p.Offset, _, err = c.offset(ctx, partition); err != nil {
+	err := s.read(ctx, func(c *conn) error {
+		var young recentPart
+		err := s.begin(ctx, c, func(r *recent) {
+			if o, ok := r.offsets[partition]; ok {
+				p.Offset = o
+			}
+			if part := r.parts[partition]; part != nil {
+				young.fills, young.states = append(young.fills, part.fills...), append(young.states, part.states...)
+			}
+			for _, m := range r.urgent {
+				if m.Partition == partition {
+					young.urgent = append(young.urgent, m)
+				}
+			}
+		})
+		if err != nil {
 			return err
 		}
-		if p.Fills, err = c.fills(ctx, partition); err != nil {
+		if err := c.partition(ctx, partition, &p); err != nil {
 			return err
 		}
-		if p.States, err = c.states(ctx, partition); err != nil {
-			return err
-		}
-		p.Quarantined, err = c.quarantined(ctx, partition)
+		young.over(&p)
+		_, err = c.exec(`ROLLBACK`)
 		return err
 	})
 	if err != nil {
@@ -33,6 +46,56 @@ func (s *Store) Partition(ctx context.Context, partition int) (store.PartitionSt
 	}
 	return p, nil
 }
+
+// partition reads what is in the tables, but for an offset that is known already.
+func (c *conn) partition(ctx context.Context, partition int, p *store.PartitionState) error {
+	var err error
+	if p.Offset == (store.Offset{}) {
+		if p.Offset, _, err = c.offset(ctx, partition); err != nil {
+			return err
+		}
+	}
+	if p.Fills, err = c.fills(ctx, partition); err != nil {
+		return err
+	}
+	if p.States, err = c.states(ctx, partition); err != nil {
+		return err
+	}
+	p.Quarantined, err = c.quarantined(ctx, partition)
+	return err
+}
+
+// over lays what is young over what is in the tables.
+func (y *recentPart) over(p *store.PartitionState) {
+	if len(y.fills) > 0 {
+		all := append(p.Fills, y.fills...)
+		p.Fills = nil
+		for _, f := range lastOfEach(all, fillKeyOf) {
+			p.Fills = append(p.Fills, *f)
+		}
+		slices.SortFunc(p.Fills, func(a, b store.Fill) int {
+			return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Metric, b.Metric))
+		})
+	}
+	if len(y.states) > 0 {
+		p.States = slices.DeleteFunc(alert.Latest(append(p.States, y.states...)), func(s alert.State) bool { return s.Phase == alert.PhaseOK })
+	}
+	for _, m := range y.urgent {
+		p.Quarantined = slices.DeleteFunc(p.Quarantined, func(k store.QuarantineKey) bool { return slices.Contains(m.Released, k) })
+		for i := range m.Quarantine {
+			if k := m.Quarantine[i].QuarantineKey; !slices.Contains(m.Released, k) && !slices.Contains(p.Quarantined, k) {
+				p.Quarantined = append(p.Quarantined, k)
+			}
+		}
+	}
+}
+
+type fillKey struct {
+	tenant tenant.ID
+	metric int64
+}
+
+func fillKeyOf(f *store.Fill) fillKey { return fillKey{f.Tenant, f.Metric} }
 
 // lastOfEach keeps the last item of each key, in the order of items: within one commit, too, the last one holds.
 func lastOfEach[T any, K comparable](items []T, key func(*T) K) []*T {
@@ -55,11 +118,7 @@ func (c *conn) replaceFills(fills []store.Fill, gen int64) error {
 	if len(fills) == 0 {
 		return nil
 	}
-	type key struct {
-		t      tenant.ID
-		metric int64
-	}
-	rows := lastOfEach(fills, func(f *store.Fill) key { return key{f.Tenant, f.Metric} })
+	rows := lastOfEach(fills, fillKeyOf)
 	err := c.appendRows("fills", len(rows), func(f *filling, from, to int) {
 		for i, fill := range rows[from:to] {
 			f.int32(0, i, part(fill.Partition))

@@ -121,7 +121,7 @@ func (s *Store) Quarantined(ctx context.Context, t tenant.ID, q store.Quarantine
 		sql += ` LIMIT ` + w.param(q.Limit)
 	}
 	var all []store.Quarantined
-	err := s.read(ctx, func(c *conn) error {
+	err := s.readUrgent(ctx, func(c *conn) error {
 		r, err := c.query(ctx, sql, w.args...)
 		if err != nil {
 			return err

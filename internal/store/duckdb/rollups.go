@@ -40,10 +40,19 @@ func (s *Store) Rollups(ctx context.Context, t tenant.ID, q store.RollupQuery, e
 			return fmt.Errorf("rollups: %d is not the index of a label", i)
 		}
 	}
-	return s.snapshot(ctx, func(c *conn) error {
+	return s.merged(ctx, t, &q, func(c *conn, young []youngCell) error {
 		first, last, err := c.buckets(ctx, res, t, &q)
-		if err != nil || first > last {
+		if err != nil {
 			return err
+		}
+		if len(young) > 0 {
+			if first > last {
+				first, last = young[0].bucket, young[0].bucket
+			}
+			first, last = min(first, young[0].bucket), max(last, young[len(young)-1].bucket)
+		}
+		if first > last {
+			return nil
 		}
 		g := grouping{tenant: t, metric: q.Metric, bucket: q.Bucket}
 		rows := func(from, to uint64) (where, int64) {
@@ -62,6 +71,10 @@ func (s *Store) Rollups(ctx context.Context, t tenant.ID, q store.RollupQuery, e
 			n, err := c.gather(ctx, res, &q, w, &g)
 			if err != nil {
 				return 0, err
+			}
+			for len(young) > 0 && young[0].bucket <= first+int64(to) { //nolint:gosec // to is within last-first
+				g.addYoung(&young[0])
+				young = young[1:]
 			}
 			return n, g.emit(begin, int(to-from)+1, each) //nolint:gosec // at most pace.most
 		})

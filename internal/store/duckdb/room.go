@@ -44,11 +44,17 @@ func diskUnder(path string) (free, size uint64, err error) {
 
 // written is about how many bytes a commit adds to the log: what it holds, as it is.
 func written(c *store.Commit) uint64 {
-	n := 64 << 10
+	n := len(c.Rollups) * rollupBytes
 	for i := range c.Events {
 		ev := &c.Events[i]
 		n += 128 + len(ev.Data) + len(ev.Extensions) + len(ev.ID) + len(ev.Source) + len(ev.Type) + len(ev.Subject)
 	}
+	return 64<<10 + uint64(n+n/8) + rest(c)
+}
+
+// rest is about how many bytes all takes that is neither events nor rollups.
+func rest(c *store.Commit) uint64 {
+	n := (len(c.States) + len(c.Transitions) + len(c.Fills)) * stateBytes
 	for i := range c.Quarantine {
 		q := &c.Quarantine[i]
 		n += 512 + len(q.Raw)
@@ -56,7 +62,6 @@ func written(c *store.Commit) uint64 {
 			n += len(q.Event.Data) + len(q.Event.Extensions)
 		}
 	}
-	n += len(c.Rollups)*rollupBytes + (len(c.States)+len(c.Transitions)+len(c.Fills))*stateBytes
 	return uint64(n + n/8)
 }
 
@@ -67,19 +72,19 @@ func (s *Store) roomForCheckpoint(ctx context.Context) error {
 	if log == 0 {
 		return nil
 	}
-	used, inside, rows := sizeOf(s.path), uint64(0), uint64(0)
+	used, inside, rows, last := sizeOf(s.path), uint64(0), uint64(0), uint64(0)
 	if c, err := s.reader(); err == nil {
-		r, err := c.query(ctx, `SELECT (used_blocks * block_size)::UBIGINT, (free_blocks * block_size)::UBIGINT,
-			(SELECT estimated_size::UBIGINT FROM duckdb_tables() WHERE table_name = 'events') FROM pragma_database_size()`)
+		r, err := c.query(ctx, `SELECT (used_blocks * block_size)::UBIGINT, (free_blocks * block_size)::UBIGINT, sum(estimated_size)::UBIGINT,
+			sum(least(estimated_size, $1))::UBIGINT FROM pragma_database_size(), duckdb_tables() GROUP BY ALL`, rewritten)
 		if err == nil && r.next() {
-			used, inside, rows = r.uint64(0, 0), r.uint64(1, 0), r.uint64(2, 0)
+			used, inside, rows, last = r.uint64(0, 0), r.uint64(1, 0), r.uint64(2, 0), r.uint64(3, 0)
 		}
 		if err == nil {
 			r.close()
 		}
 		s.giveBack(c, err == nil)
 	}
-	need := log + rewriting(used, rows)
+	need := log + rewriting(used, rows, last)
 	if free, _, err := s.disk(); err == nil && fitsInside(need, inside, free) {
 		return nil
 	}
@@ -92,12 +97,13 @@ func fitsInside(need, inside, free uint64) bool {
 	return inside >= need+need/4+checkpointMark && free >= checkpointMark
 }
 
-// rewriting bounds what a checkpoint writes anew of so many bytes in so many rows.
-func rewriting(used, rows uint64) uint64 {
-	if rows <= rewritten {
+// rewriting bounds what a checkpoint writes anew of so many bytes in so many rows, of which so many are the last ones of their tables. Rows of a day are larger
+// than those of a minute, for which twice as many are allowed.
+func rewriting(used, rows, last uint64) uint64 {
+	if rows <= 2*last {
 		return used
 	}
-	return uint64(float64(used) * rewritten / float64(rows))
+	return uint64(2 * float64(used) * float64(last) / float64(rows))
 }
 
 func (s *Store) room(need uint64) error {

@@ -5,13 +5,12 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/pulsestream/pulsestream/internal/alert"
 	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/series"
 	"github.com/pulsestream/pulsestream/internal/store"
@@ -24,13 +23,15 @@ type filler struct {
 	at store.Offset
 	n  int
 
-	noise bool // events don't compress
+	noise   bool // events don't compress
+	urgent  bool // commits have transitions
+	rollups int  // in each commit, of series that come again every hour
 }
 
 func (f *filler) commit(events int) error {
 	f.t.Helper()
 	c := &store.Commit{From: f.at, To: store.Offset{Incarnation: "one", Seq: f.at.Seq + 1}}
-	now := time.Now()
+	now := time.Unix(1_800_000_000, 0).UTC().Add(time.Duration(f.at.Seq) * time.Minute)
 	noise := make([]byte, 600)
 	for i := range events {
 		data := fmt.Appendf(nil, `"%01000d"`, i)
@@ -42,12 +43,32 @@ func (f *filler) commit(events int) error {
 			ID: fmt.Sprint(c.To.Seq, i), Source: "s", Type: "a", Time: now, Received: now, Identified: true, Data: data,
 		}})
 	}
+	for i := range f.rollups {
+		r := series.Rollup{Tenant: "t", Metric: int64(i % 10), Labels: series.Labels{fmt.Sprint(i)}, Step: time.Minute, Start: now.Truncate(time.Minute)}
+		for j := range 20 {
+			r.Agg.Add(series.Observation{At: now, Value: float64(i * j), Numeric: true, Distinct: (c.To.Seq + uint64(i*j)) * 0x9e3779b97f4a7c15, HasDistinct: true})
+		}
+		c.Rollups = append(c.Rollups, r)
+	}
+	if f.urgent {
+		c.Transitions = []alert.Transition{{ID: fmt.Sprint(c.To.Seq), Tenant: "t", Incident: fmt.Sprint(c.To.Seq), Kind: alert.PhaseFiring, StartedAt: now}}
+	}
 	at, err := f.s.Commit(f.t.Context(), c)
 	if err == nil {
 		f.at = at
 		f.n += events
 	}
 	return err
+}
+
+// flush has all that was committed written to disk.
+func (f *filler) flush() error { return f.s.flushNow(f.t.Context()) }
+
+func (f *filler) must(err error) {
+	f.t.Helper()
+	if err != nil {
+		f.t.Fatal(err)
+	}
 }
 
 func (f *filler) check() {
@@ -58,7 +79,7 @@ func (f *filler) check() {
 	}
 }
 
-func TestWritesAndCheckpointsWaitForRoomAndReadsDoNot(t *testing.T) {
+func TestFlushesAndCheckpointsWaitForRoomAndReadsDoNot(t *testing.T) {
 	var free atomic.Uint64
 	free.Store(1 << 40)
 	path := filepath.Join(t.TempDir(), "events.duckdb")
@@ -69,43 +90,90 @@ func TestWritesAndCheckpointsWaitForRoomAndReadsDoNot(t *testing.T) {
 		}
 		return s
 	}
-	f := &filler{t: t, s: open()}
-	if err := f.commit(3000); err != nil {
-		t.Fatal(err)
-	}
+	f := &filler{t: t, s: open(), rollups: 100}
+	f.must(f.commit(3000))
+	f.must(f.flush())
 	log := sizeOf(path + ".wal")
 	free.Store(reserveMost + log - 1)
 	if !f.s.keepUp(t.Context(), false) || sizeOf(path+".wal") < log {
 		t.Error("a checkpoint was made though there may not be room for it")
 	}
-	if err := f.commit(1000); err != nil {
-		t.Errorf("with room for a commit: %v", err)
-	}
+	free.Store(reserveMost + 4<<20)
+	f.must(f.commit(1000))
+	f.must(f.flush())
+	onDisk := f.n
 	free.Store(reserveMost - 1)
+	f.must(f.commit(10)) // there is room in memory
+	f.check()
+	if err := f.flush(); !errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrBroken) {
+		t.Errorf("a flush without room: %v", err)
+	}
+	f.urgent = true
 	if err := f.commit(1); !errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrBroken) {
-		t.Errorf("without room: %v", err)
+		t.Errorf("an urgent commit without room: %v", err)
 	}
 	f.check()
-	if err := f.s.Close(); err != nil || sizeOf(path+".wal") < log {
-		t.Errorf("closed without room: %v", err)
+	f.must(f.s.Close())
+	if sizeOf(path+".wal") < log {
+		t.Error("there was a checkpoint without room")
 	}
-	f.s = open()
+	f.s, f.n = open(), onDisk // what was in memory comes again from the log
 	f.check()
+	p, err := f.s.Partition(t.Context(), 0)
+	f.must(err)
+	f.at, f.urgent = p.Offset, false
 	free.Store(1 << 40)
-	if err := f.commit(1); err != nil || f.s.keepUp(t.Context(), true) || sizeOf(path+".wal") > 0 {
-		t.Errorf("with room again: %v", err)
+	f.must(f.commit(1))
+	f.must(f.flush())
+	if f.s.keepUp(t.Context(), true) || sizeOf(path+".wal") > 0 {
+		t.Error("no checkpoint with room again")
 	}
 	f.check()
-	if err := f.s.Close(); err != nil {
-		t.Error(err)
+	f.must(f.s.Close())
+}
+
+// What an urgent commit was told to have failed for is made up for by making it again.
+func TestAnUrgentCommitThatFoundNoRoomIsMadeAgainAndCountsOnce(t *testing.T) {
+	var free atomic.Uint64
+	free.Store(1 << 40)
+	path := filepath.Join(t.TempDir(), "events.duckdb")
+	cfg := quiet(path)
+	cfg.Disk = func() (uint64, uint64, error) { return free.Load(), 1, nil }
+	s, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
 	}
+	f := &filler{t: t, s: s}
+	f.must(f.commit(3000)) // what is to be flushed with it is larger than the commit
+	free.Store(1 << 20)
+	f.urgent = true
+	for range 3 {
+		if err := f.commit(5); !errors.Is(err, store.ErrFull) {
+			t.Fatalf("without room: %v", err)
+		}
+	}
+	early := f.at
+	free.Store(1 << 40)
+	f.must(f.commit(5))
+	f.check()
+	f.at, f.n = early, f.n-5
+	f.must(f.commit(5)) // the answer was lost: the same is true as before
+	f.check()
+	f.must(f.commit(5))
+	f.check()
+	f.at = early
+	if err := f.commit(5); !errors.Is(err, store.ErrFenced) {
+		t.Errorf("after the one behind it: %v", err)
+	}
+	f.must(s.Close())
 }
 
 func TestACheckpointIsKnownToRewriteAFewRowGroupsAtMost(t *testing.T) {
-	for _, c := range []struct{ used, rows, want uint64 }{
-		{0, 0, 0}, {1 << 20, 0, 1 << 20}, {100 << 20, rowGroup, 100 << 20}, {400 << 20, rewritten, 400 << 20}, {1 << 40, rewritten << 10, 1 << 30},
+	for _, c := range []struct{ used, rows, last, want uint64 }{
+		{0, 0, 0, 0}, {1 << 20, 0, 0, 1 << 20}, {100 << 20, rowGroup, rowGroup, 100 << 20}, {400 << 20, rewritten, rewritten, 400 << 20},
+		{400 << 20, 2 * rewritten, rewritten, 400 << 20}, {1 << 40, rewritten << 10, rewritten, 2 << 30}, {1 << 40, rewritten << 10, 2 * rewritten, 4 << 30},
 	} {
-		if got := rewriting(c.used, c.rows); got != c.want {
+		if got := rewriting(c.used, c.rows, c.last); got != c.want {
 			t.Errorf("of %d bytes in %d rows %d, want %d", c.used, c.rows, got, c.want)
 		}
 	}
@@ -119,16 +187,18 @@ func TestAtLeastAsMuchRoomIsAskedForAsACheckpointTakes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &filler{t: t, s: s, noise: true}
-	for range 12 {
+	f := &filler{t: t, s: s, rollups: 5000}
+	for range 8 {
 		free.Store(1 << 40)
-		for sizeOf(path+".wal") < 16<<20 {
-			if err := f.commit(1000); err != nil {
-				t.Fatal(err)
+		for range 100 {
+			f.must(f.commit(0))
+			f.must(f.flush())
+			if sizeOf(path+".wal") >= 4<<20 {
+				break
 			}
 		}
 		low, high := uint64(0), uint64(1<<40) // what is asked for is between these
-		for high-low > 1<<20 {
+		for high-low > 1<<18 {
 			free.Store((low + high) / 2)
 			if s.roomForCheckpoint(t.Context()) == nil {
 				high = free.Load()
@@ -136,127 +206,42 @@ func TestAtLeastAsMuchRoomIsAskedForAsACheckpointTakes(t *testing.T) {
 				low = free.Load()
 			}
 		}
-		before := sizeOf(path)
-		if err := s.checkpoint(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		before, log := sizeOf(path), sizeOf(path+".wal")
+		f.must(s.checkpoint(t.Context()))
+		t.Logf("with %d KiB in the file and %d KiB in the log %d KiB were asked for, and it grew by %d", before>>10, log>>10, high>>10, int64(sizeOf(path)-before)>>10)
 		if grown := sizeOf(path) - min(before, sizeOf(path)); grown > high {
-			t.Errorf("with %d MiB in the file %d MiB were asked for, and it grew by %d", before>>20, high>>20, grown>>20)
+			t.Errorf("with %d KiB in the file %d KiB were asked for, and it grew by %d", before>>10, high>>10, grown>>10)
 		}
 	}
 	free.Store(1 << 40)
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
+	f.must(s.Close())
 }
 
-// smallDisk is a file system of its own.
-func smallDisk(t *testing.T, options string) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
-		t.Skip("needs the right to mount: ", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
-// fillUp leaves no byte on the disk that dir is on.
-func fillUp(t *testing.T, dir string) (ballast string) {
-	t.Helper()
-	ballast = filepath.Join(dir, "ballast")
-	f, err := os.OpenFile(ballast, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for err == nil {
-		_, err = f.Write(make([]byte, 4096))
-	}
-	if !errors.Is(err, syscall.ENOSPC) {
-		t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return ballast
-}
-
-func TestACommitThatMeetsAFullDiskIsTakenBackAndTheStoreIsOpenedAgain(t *testing.T) {
-	dir := smallDisk(t, "size=64m")
-	path := filepath.Join(dir, "data", "events.duckdb")
-	blind := Config{Path: path, CompactEvery: -1, Disk: func() (uint64, uint64, error) { return 1 << 40, 1 << 40, nil }}
-	f := &filler{t: t}
-	open := func(cfg Config) {
-		t.Helper()
-		var err error
-		if f.s, err = Open(t.Context(), cfg); err != nil {
-			t.Fatal(err)
-		}
-		f.check()
-	}
-	closes := func() {
-		t.Helper()
-		if err := f.s.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	open(blind)
-	for range 3 {
-		if err := f.commit(1000); err != nil {
-			t.Fatal(err)
-		}
-	}
-	ballast := fillUp(t, dir)
-	for range 3 {
-		if err := f.commit(1000); !errors.Is(err, store.ErrFull) || !errors.Is(err, store.ErrBroken) || errors.Is(err, store.ErrRefused) {
-			t.Fatalf("on a full disk: %v", err)
-		}
-		if _, err := f.s.Partition(t.Context(), 0); !errors.Is(err, store.ErrBroken) {
-			t.Fatalf("after a commit that was cut short: %v", err)
-		}
-		closes()
-		open(blind)
-	}
-	if err := f.s.Close(); !errors.Is(err, store.ErrBroken) { // its log fits nowhere else
-		t.Errorf("a checkpoint on a full disk: %v", err)
-	}
-	open(Config{Path: path, CompactEvery: -1})
-	if err := f.commit(1); !errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrBroken) {
-		t.Errorf("a store that looks at the disk: %v", err)
-	}
-	f.check()
-	closes()
-	open(Config{Path: path, CompactEvery: -1})
-	if err := os.Remove(ballast); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.commit(1000); err != nil {
-		t.Errorf("with room again: %v", err)
-	}
-	f.check()
-	closes()
-	open(blind)
-	closes()
-}
-
-func TestAtLeastAsMuchRoomIsAskedForAsACommitTakes(t *testing.T) {
+func TestAtLeastAsMuchRoomIsAskedForAsAFlushTakes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "events.duckdb")
 	s, err := Open(t.Context(), Config{Path: path, CompactEvery: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
+	size := func() uint64 {
+		n := sizeOf(path + ".wal")
+		for _, seg := range s.mem.segments.all {
+			n += uint64(seg.Size())
+		}
+		return n
+	}
 	at := store.Offset{}
-	for _, c := range []struct{ events, data, rollups, distinct int }{{0, 0, 0, 0}, {1, 0, 3, 0}, {1000, 0, 0, 0}, {1000, 300, 100, 10}, {20, 1 << 20, 10, 0}, {20_000, 200, 1000, 100}} {
-		before := sizeOf(path + ".wal")
+	for _, c := range []struct{ events, data, rollups, distinct, quarantined int }{
+		{0, 0, 0, 0, 0}, {1, 0, 3, 0, 0}, {1000, 0, 0, 0, 0}, {1000, 300, 100, 10, 0}, {20, 200 << 10, 10, 0, 0}, {20_000, 200, 1000, 100, 0}, {0, 0, 0, 0, 3000},
+	} {
+		before := size()
 		m := &store.Commit{From: at, To: store.Offset{Incarnation: "one", Seq: at.Seq + 1}}
 		now := time.Now()
 		for i := range c.events {
+			data := make([]byte, c.data/2)
+			_, _ = rand.Read(data)
 			m.Events = append(m.Events, event.Stored{Tenant: "t", Position: event.Position{Seq: m.To.Seq, Index: uint32(i)}, Event: event.Event{
-				ID: fmt.Sprint(m.To.Seq, i), Source: "s", Type: "a", Time: now, Received: now, Identified: true, Data: fmt.Appendf(nil, `"%0*d"`, c.data, i)}})
+				ID: fmt.Sprint(m.To.Seq, i), Source: "s", Type: "a", Time: now, Received: now, Identified: true, Data: fmt.Appendf(nil, `"%x"`, data)}})
 		}
 		for i := range c.rollups {
 			r := series.Rollup{Tenant: "t", Metric: int64(i), Labels: series.Labels{"a", "b"}, Step: time.Minute, Start: now.Truncate(time.Minute)}
@@ -265,10 +250,19 @@ func TestAtLeastAsMuchRoomIsAskedForAsACommitTakes(t *testing.T) {
 			}
 			m.Rollups = append(m.Rollups, r)
 		}
+		r := newRecent(1)
+		for i := range c.quarantined {
+			m.Quarantine = append(m.Quarantine, store.Quarantined{QuarantineKey: store.QuarantineKey{Tenant: "t", ID: fmt.Sprint(i)}, Stage: "decode", Reason: "no event", Raw: make([]byte, 1000), At: now})
+		}
+		r.add(m, m.To, now)
+		asked := uint64(r.tail.Bytes()) + r.tables()
 		if at, err = s.Commit(t.Context(), m); err != nil {
 			t.Fatal(err)
 		}
-		if took, asked := sizeOf(path+".wal")-before, written(m); took > asked || asked > 4*took+(1<<17) {
+		if err := s.flushNow(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := size() - before; took > asked || asked > 8*took+(1<<18) {
 			t.Errorf("%+v took %d bytes, asked for were %d", c, took, asked)
 		}
 	}
@@ -312,7 +306,7 @@ func TestOnAFullDiskACheckpointIsMadeThatFitsIntoItsFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &filler{t: t, s: s, noise: true}
+	f := &filler{t: t, s: s, noise: true, rollups: 500}
 	run := func(sql string) {
 		t.Helper()
 		if err := s.write(t.Context(), func(c *conn, _ int64) error { _, err := c.exec(sql); return err }); err != nil {
@@ -323,13 +317,11 @@ func TestOnAFullDiskACheckpointIsMadeThatFitsIntoItsFile(t *testing.T) {
 		}
 	}
 	run(`CREATE TABLE ballast AS SELECT random() AS a, random() AS b FROM range(2000000)`)
-	if err := f.commit(1000); err != nil {
-		t.Fatal(err)
-	}
+	f.must(f.commit(1000))
+	f.must(f.flush())
 	run(`DROP TABLE ballast`) // what comes behind it in the file stays there
-	if err := f.commit(100); err != nil {
-		t.Fatal(err)
-	}
+	f.must(f.commit(100))
+	f.must(f.flush())
 	before := sizeOf(path)
 	free.Store(checkpointMark)
 	if !s.keepUp(t.Context(), false) {
@@ -344,7 +336,7 @@ func TestOnAFullDiskACheckpointIsMadeThatFitsIntoItsFile(t *testing.T) {
 	}
 }
 
-func TestACommitAsksForRoomWhenItIsItsTurn(t *testing.T) {
+func TestAFlushAsksForRoomWhenItIsItsTurn(t *testing.T) {
 	var free atomic.Uint64
 	free.Store(1 << 40)
 	s, err := Open(t.Context(), Config{Path: filepath.Join(t.TempDir(), "events.duckdb"), CompactEvery: -1, Disk: func() (uint64, uint64, error) { return free.Load(), 1 << 40, nil }})
@@ -352,18 +344,21 @@ func TestACommitAsksForRoomWhenItIsItsTurn(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := &filler{t: t, s: s}
-	if err := s.lock(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	f.must(f.commit(1))
+	f.must(s.lock(t.Context()))
 	done := make(chan error)
-	go func() { done <- f.commit(1) }()
-	free.Store(0) // whether the commit has begun to wait by now or not
+	go func() { done <- f.flush() }()
+	free.Store(0) // whether the flush has begun to wait by now or not
 	s.unlock()
 	if err := <-done; !errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrBroken) {
 		t.Errorf("without room: %v", err)
 	}
 	f.check()
-	if err := s.Close(); err != nil {
-		t.Error(err)
+	if n := len(s.mem.segments.all); n != 0 {
+		t.Errorf("%d segments", n)
 	}
+	free.Store(1 << 40)
+	f.must(f.flush())
+	f.check()
+	f.must(s.Close())
 }

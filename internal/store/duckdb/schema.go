@@ -4,13 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/series"
+	"github.com/pulsestream/pulsestream/internal/store"
 )
 
 // schemaVersion is that of the tables below; a file says which one it has.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // Times are Unix nanoseconds: DuckDB's TIMESTAMP has microseconds only, and comparing its TIMESTAMP_NS with a parameter may
 // round. There are no indexes and no keys: they would have to be held in memory, and slow down every append.
@@ -18,12 +20,8 @@ func tables() []string {
 	texts := []string{
 		`CREATE TABLE schema_version (version INTEGER NOT NULL)`,
 		fmt.Sprintf(`INSERT INTO schema_version VALUES (%d)`, schemaVersion),
-		// finder is a checksum of source and id: an event is looked for by it, which takes a tenth of the time that comparing
-		// all ids does, for 4 bytes.
-		`CREATE TABLE events (
-			finder UINTEGER NOT NULL, tenant VARCHAR NOT NULL, "partition" INTEGER NOT NULL, seq UBIGINT NOT NULL, idx UINTEGER NOT NULL,
-			id VARCHAR NOT NULL, source VARCHAR NOT NULL, type VARCHAR NOT NULL, subject VARCHAR NOT NULL,
-			"time" BIGINT NOT NULL, received BIGINT NOT NULL, identified BOOLEAN NOT NULL, data VARCHAR, extensions VARCHAR)`,
+		segmentsTable,
+		flushedTable, flushedRow,
 		`CREATE TABLE offsets (
 			"partition" INTEGER NOT NULL, incarnation VARCHAR NOT NULL, seq UBIGINT NOT NULL, revision UBIGINT NOT NULL)`,
 		`CREATE TABLE fills (
@@ -52,6 +50,12 @@ func tables() []string {
 	}
 	return texts
 }
+
+// flushed has one row: the number of the last flush.
+const (
+	flushedTable = `CREATE TABLE flushed (number BIGINT NOT NULL)`
+	flushedRow   = `INSERT INTO flushed VALUES (0)`
+)
 
 // resolution is one of the tables of rollups.
 type resolution struct {
@@ -87,7 +91,7 @@ func (s *Store) load(ctx context.Context) error {
 		return err
 	}
 	if n == 0 {
-		return s.write(ctx, func(c *conn, _ int64) error {
+		err := s.write(ctx, func(c *conn, _ int64) error {
 			for _, sql := range tables() {
 				if _, err := c.exec(sql); err != nil {
 					return err
@@ -95,19 +99,27 @@ func (s *Store) load(ctx context.Context) error {
 			}
 			return nil
 		})
+		if err != nil {
+			return err
+		}
+		s.made = true
+		return s.remember(ctx)
 	}
 	version, err := s.writer.number(ctx, `SELECT max(version)::BIGINT FROM schema_version`)
 	if err != nil {
 		return err
 	}
-	if version > schemaVersion {
+	switch {
+	case version > schemaVersion:
 		return errNewer
+	case version < schemaVersion:
+		if err := os.MkdirAll(s.segmentsDir(), 0o700); err != nil {
+			return fmt.Errorf("cannot make the folder of the events store's segments: %w", err)
+		}
+		if err := s.upgrade(ctx); err != nil {
+			return fmt.Errorf("cannot bring the events store up to date: %w", err)
+		}
 	}
-	newest, err := s.writer.number(ctx, `SELECT max("time") FROM events`)
-	if err != nil {
-		return err
-	}
-	s.newest.Store(newest)
 	for _, table := range []string{"rollup_1m", "rollup_1h", "rollup_1d", "fills", "rule_states"} {
 		gen, err := s.writer.number(ctx, `SELECT max(gen) FROM `+table)
 		if err != nil {
@@ -116,7 +128,36 @@ func (s *Store) load(ctx context.Context) error {
 		s.settled.Store(max(s.settled.Load(), gen))
 	}
 	s.opened = s.settled.Load()
-	return nil
+	return s.remember(ctx)
+}
+
+// remember takes up what is on disk where the last flush left it.
+func (s *Store) remember(ctx context.Context) error {
+	flushed, err := s.writer.number(ctx, `SELECT number FROM flushed`)
+	if err != nil {
+		return err
+	}
+	s.flushed.Store(flushed)
+	s.mem.active = newRecent(flushed + 1)
+	if s.mem.offsets, err = s.writer.offsets(ctx); err != nil {
+		return err
+	}
+	return s.loadSegments(ctx)
+}
+
+func (c *conn) offsets(ctx context.Context) (map[int]store.Offset, error) {
+	r, err := c.query(ctx, `SELECT "partition", incarnation, seq, revision FROM offsets`)
+	if err != nil {
+		return nil, err
+	}
+	defer r.close()
+	all := map[int]store.Offset{}
+	for r.next() {
+		for i := range r.rows {
+			all[int(r.int32(0, i))] = store.Offset{Incarnation: r.string(1, i), Seq: r.uint64(2, i), Revision: r.uint64(3, i)}
+		}
+	}
+	return all, nil
 }
 
 // number runs a query for one BIGINT; null is 0.

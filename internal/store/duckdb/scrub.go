@@ -4,19 +4,23 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/pulsestream/pulsestream/internal/store/segment"
 )
 
 const (
 	// scrubRows are read at a time: four of DuckDB's row groups.
 	scrubRows = 4 * 122_880
+	// scrubBytes are read at a time of a segment.
+	scrubBytes = 8 << 20
 	// scrubRest is how long scrubbing rests for each unit of time that it reads.
 	scrubRest = 4
 )
 
-// Scrub reads all that is stored, a part at a time and with rests between, because DuckDB looks at the checksum of a block only when it reads it:
+// Scrub reads all that is stored, a part at a time and with rests between, because a checksum is looked at only when what it stands for is read:
 // damage is to be found while the log still has what is needed to mend it, and not by whoever asks for an old event. ErrDamaged when there is some.
 func (s *Store) Scrub(ctx context.Context) error {
-	tables := []string{"events", "offsets", "fills", "rule_states", "quarantine", "transitions"}
+	tables := []string{"schema_version", "segments", "flushed", "offsets", "fills", "rule_states", "quarantine", "transitions"}
 	for _, r := range resolutions() {
 		tables = append(tables, r.table)
 	}
@@ -25,7 +29,31 @@ func (s *Store) Scrub(ctx context.Context) error {
 			return fmt.Errorf("scrub %s: %w", table, err)
 		}
 	}
+	if err := s.scrubSegments(ctx); err != nil {
+		return fmt.Errorf("scrub: %w", err)
+	}
 	return nil
+}
+
+// scrubSegments holds on to those of this moment: what is merged meanwhile goes when they are done with.
+func (s *Store) scrubSegments(ctx context.Context) error {
+	return s.events(ctx, "", -1, func(set *segment.Set) error {
+		read, began := 0, time.Now()
+		each := func(bytes int) error {
+			if read += bytes; read < scrubBytes {
+				return ctx.Err()
+			}
+			err := pause(ctx, scrubRest*time.Since(began))
+			read, began = 0, time.Now()
+			return err
+		}
+		for _, seg := range set.Segments {
+			if err := seg.Check(each); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func (s *Store) scrubTable(ctx context.Context, table string) error {
@@ -41,13 +69,13 @@ func (s *Store) scrubTable(ctx context.Context, table string) error {
 			return err
 		})
 		if err == nil {
-			err = rest(ctx, scrubRest*time.Since(began))
+			err = pause(ctx, scrubRest*time.Since(began))
 		}
 	}
 	return err
 }
 
-func rest(ctx context.Context, d time.Duration) error {
+func pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/pulsestream/pulsestream/internal/event"
+	"github.com/pulsestream/pulsestream/internal/series"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/store/duckdb"
 )
@@ -14,51 +15,117 @@ import (
 func TestScrubbingFindsAFlippedBitInEveryBlockInUse(t *testing.T) {
 	const block = 256 << 10
 	dir := t.TempDir()
-	s := open(t, dir, nil)
+	s := open(t, dir, asItIs)
 	l := newLoad()
-	l.into(t, s, 40_000, 2_000)
+	for range 10 {
+		l.into(t, s, 500, 4_000)
+	}
 	if err := s.Scrub(t.Context()); err != nil {
 		t.Fatalf("a store that is whole: %v", err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	whole, err := os.ReadFile(filepath.Join(dir, "events.duckdb"))
+	file := filepath.Join(dir, "events.duckdb")
+	whole, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	found, missed := 0, 0
 	for at := 3*4096 + block/3; at < len(whole); at += block {
-		path := filepath.Join(t.TempDir(), "events.duckdb")
-		b := append([]byte(nil), whole...)
-		b[at] ^= 8
-		if err := os.WriteFile(path, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		s, err := duckdb.Open(t.Context(), duckdb.Config{Path: path, CompactEvery: -1})
-		if err == nil {
-			err = s.Scrub(t.Context())
-		}
-		switch {
-		case errors.Is(err, store.ErrDamaged):
+		whole[at] ^= 8
+		if scrubbed(t, dir, whole) {
 			found++
-		case err != nil:
-			t.Errorf("byte %d: %v, want ErrDamaged", at, err)
-		case reads(t, s) != nil:
-			t.Errorf("byte %d: the store cannot be read, and scrubbing has not found out", at)
-		default:
+		} else {
 			missed++ // the block is a free one
 		}
-		if s != nil {
-			_ = s.Close() // it may have been given up
-		}
+		whole[at] ^= 8
 	}
 	if found < 4 || missed > found/2 {
 		t.Errorf("%d blocks found damaged, %d were free; the file has %d bytes", found, missed, len(whole))
 	}
 }
 
+// scrubbed says whether a store whose DuckDB file is changed is found to be damaged when it is opened or scrubbed.
+func scrubbed(t *testing.T, dir string, raw []byte) bool {
+	t.Helper()
+	damaged := t.TempDir()
+	if err := os.CopyFS(damaged, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(damaged, "events.duckdb")
+	if err := os.WriteFile(path, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := duckdb.Open(t.Context(), duckdb.Config{Path: path, CompactEvery: -1})
+	if err == nil {
+		defer s.Close()
+		err = s.Scrub(t.Context())
+	}
+	switch {
+	case errors.Is(err, store.ErrDamaged):
+		return true
+	case err != nil:
+		t.Errorf("%v, want ErrDamaged", err)
+	case reads(t, s) != nil:
+		t.Error("the store cannot be read, and scrubbing has not found out")
+	}
+	return false
+}
+
 func reads(t *testing.T, s *duckdb.Store) error {
 	t.Helper()
-	return s.Scan(t.Context(), "default", store.Scan{}, func(*event.Stored) error { return nil })
+	err := s.Scan(t.Context(), "default", store.Scan{}, func(*event.Stored) error { return nil })
+	for _, step := range series.Resolutions() {
+		for metric := range int64(20) {
+			failed := s.Rollups(t.Context(), "default", store.RollupQuery{Metric: metric, Step: step}, func(*series.Rollup) error { return nil })
+			err = errors.Join(err, failed)
+		}
+	}
+	return err
+}
+
+func TestScrubbingFindsAFlippedBitAnywhereInASegment(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, asItIs)
+	l := newLoad()
+	for range 3 {
+		l.into(t, s, 700, 0)
+		if err := s.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	all, err := filepath.Glob(filepath.Join(dir, "events.duckdb.segments", "*.seg"))
+	if err != nil || len(all) != 3 {
+		t.Fatal(all, err)
+	}
+	f, err := os.OpenFile(all[1], os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	raw, err := os.ReadFile(all[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(at int, b byte) {
+		if _, err := f.WriteAt([]byte{b}, int64(at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for at := 8; at < len(raw); at += len(raw)/40 + 1 {
+		write(at, raw[at]^8)
+		if err := s.Scrub(t.Context()); !errors.Is(err, store.ErrDamaged) {
+			t.Errorf("byte %d of %d: %v", at, len(raw), err)
+		}
+		write(at, raw[at])
+	}
+	if err := s.Scrub(t.Context()); err != nil {
+		t.Errorf("all is well again: %v", err)
+	}
 }

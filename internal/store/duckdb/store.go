@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/store/segment"
 )
 
 // Config says where the store is and what it may use. Only Path is needed.
@@ -40,11 +41,18 @@ type Store struct {
 
 	writing chan struct{} // holds the right to write: one writer at a time
 	writer  *conn         // of whoever has that right
+	made    bool          // the file was made when it was opened
 	opened  int64         // settled when the store was opened
 	settled atomic.Int64  // number of the last write that is over: all up to it are stored or never will be
 
 	committed atomic.Int64 // when the last commit was, in Unix nanoseconds
-	newest    atomic.Int64 // no event's time is later, in Unix nanoseconds
+	mem       memory
+	flushed   atomic.Int64     // number of the last flush
+	flushing  chan struct{}    // holds the right to flush, and to change the list of segments
+	due       chan struct{}    // holds a token when a flush is due
+	numbers   int64            // the highest of a segment's file; for whoever is flushing
+	builder   *segment.Builder // likewise
+	reading   segment.Reader
 	backlog   backlog
 
 	mu      sync.Mutex
@@ -59,7 +67,10 @@ type Store struct {
 	logSize    int64      // of the write-ahead log from which a checkpoint is made
 }
 
-var _ store.Events = (*Store)(nil)
+var (
+	_ store.Events  = (*Store)(nil)
+	_ store.Columns = (*Store)(nil)
+)
 
 // maxIdle is how many connections of readers are kept for the next ones.
 const maxIdle = 8
@@ -77,7 +88,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, openError(cfg.Path, err)
 	}
-	s := &Store{path: cfg.Path, log: cfg.Log, now: cfg.Now, disk: cfg.Disk, db: db, writing: make(chan struct{}, 1), logSize: cfg.CheckpointLog}
+	s := &Store{path: cfg.Path, log: cfg.Log, now: cfg.Now, disk: cfg.Disk, db: db, writing: make(chan struct{}, 1), logSize: cfg.CheckpointLog,
+		flushing: make(chan struct{}, 1), due: make(chan struct{}, 1)}
 	if s.writer, err = db.connect(); err == nil {
 		// A checkpoint as the instance ends would not ask whether there is room for it.
 		_, err = s.writer.exec(`PRAGMA disable_checkpoint_on_shutdown`)
@@ -91,6 +103,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	loops, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
+	s.loops.Go(func() { s.flushLoop(loops) })
 	if cfg.CompactEvery > 0 {
 		s.loops.Go(func() { s.maintain(loops, cfg.CompactEvery) })
 	}
@@ -153,6 +166,8 @@ func (s *Store) Close() error {
 	var err error
 	if s.sick.Load() != nil {
 		err = nil // what is on disk is sound, and what is in memory not to be written
+	} else if unwritten := s.flushAll(context.Background()); unwritten != nil {
+		s.log.Warn("events store: what was committed last is not on disk; it is taken from the log again at the next start", "error.message", unwritten.Error())
 	} else if full := s.roomForCheckpoint(context.Background()); full != nil {
 		s.log.Warn("events store: its log is not written into its file now but after the next start", "error.message", full.Error())
 	} else {
@@ -171,6 +186,9 @@ func (s *Store) release() {
 	}
 	for _, c := range s.idle {
 		c.close()
+	}
+	if s.mem.segments != nil {
+		s.mem.segments.release()
 	}
 	s.db.close()
 }
@@ -209,6 +227,19 @@ func (s *Store) read(ctx context.Context, reader func(c *conn) error) error {
 	err = reader(c)
 	good = err == nil
 	return err
+}
+
+// readUrgent is read for tables that commits must be seen in which are urgent.
+func (s *Store) readUrgent(ctx context.Context, reader func(c *conn) error) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	err := s.flushUrgent(ctx)
+	s.leave()
+	if err != nil {
+		return err
+	}
+	return s.read(ctx, reader)
 }
 
 func (s *Store) reader() (*conn, error) {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
@@ -44,35 +43,4 @@ func (w *where) any(n int, add func(i int) string) {
 		options[i] = add(i)
 	}
 	w.sql += ` AND (` + strings.Join(options, ` OR `) + `)`
-}
-
-// matching adds what an EventFilter asks for. Types are alternatives with = and not a list with IN: that takes 30 times
-// as long here.
-func (w *where) matching(f *store.EventFilter) {
-	if len(f.Types) > 0 {
-		w.any(len(f.Types), func(i int) string {
-			if prefix, ok := strings.CutSuffix(f.Types[i], "*"); ok {
-				return `starts_with(type, ` + w.param(prefix) + `)`
-			}
-			return `type = ` + w.param(f.Types[i])
-		})
-	}
-	if f.Source != "" {
-		w.and(`source = %s`, f.Source)
-	}
-	if f.ID != "" {
-		w.and(`id = %s`, f.ID)
-		if f.Source != "" {
-			w.and(`finder = %s`, finder(f.Source, f.ID))
-		}
-	}
-	if f.Subject != "" {
-		w.and(`subject = %s`, f.Subject)
-	}
-	if !f.From.IsZero() {
-		w.and(`"time" >= %s`, f.From.UnixNano())
-	}
-	if !f.To.IsZero() {
-		w.and(`"time" < %s`, f.To.UnixNano())
-	}
 }

@@ -78,3 +78,15 @@ func (s *Store) Quarantined(ctx context.Context, t tenant.ID, q store.Quarantine
 	err = s.read(ctx, nil, func(e store.Events) error { out, err = e.Quarantined(ctx, t, q); return err })
 	return out, err
 }
+
+// ScanColumns implements store.Columns, as far as the store below does.
+func (s *Store) ScanColumns(ctx context.Context, t tenant.ID, q store.ColumnScan, each func(*store.ColumnBlock) error) error {
+	given := false
+	return s.read(ctx, &given, func(e store.Events) error {
+		columns, ok := e.(store.Columns)
+		if !ok {
+			return store.ErrNoColumns
+		}
+		return columns.ScanColumns(ctx, t, q, func(b *store.ColumnBlock) error { given = true; return each(b) })
+	})
+}

@@ -23,6 +23,8 @@ type Config struct {
 	SetAside func(now time.Time) (path string, err error)
 	// Seed gives an empty store what the log cannot. It may be called again for one that has some or all of it.
 	Seed func(ctx context.Context, events store.Events) error
+	// Reopened is called when there is another store than before, which may lack what was answered from that; nil if nobody cares.
+	Reopened func()
 	// Marker is a file that is there as long as the store is one that replaced another and is not complete yet: so that a start knows.
 	Marker string
 	// Retry is the pause between attempts to open; 0 is a second.
@@ -55,7 +57,10 @@ type Store struct {
 	heals  sync.WaitGroup
 }
 
-var _ store.Events = (*Store)(nil)
+var (
+	_ store.Events  = (*Store)(nil)
+	_ store.Columns = (*Store)(nil)
+)
 
 // Open opens the store below, replacing it at once if it is damaged.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
@@ -249,6 +254,9 @@ func (s *Store) reopen(why error) {
 			s.mu.Lock()
 			s.current = below
 			s.gen++
+			if s.cfg.Reopened != nil {
+				s.cfg.Reopened()
+			}
 			close(s.opened)
 			s.opened = make(chan struct{})
 			s.mu.Unlock()

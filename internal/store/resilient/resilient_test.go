@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pulsestream/pulsestream/internal/alert"
 	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/series"
 	"github.com/pulsestream/pulsestream/internal/store"
@@ -227,14 +228,15 @@ func TestAFullDiskBreaksNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	full.Store(true)
-	if _, err := r.Commit(t.Context(), &store.Commit{}); !errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrUnavailable) {
+	urgent := &store.Commit{Transitions: []alert.Transition{{ID: "t", Tenant: "acme", Incident: "i", Kind: alert.PhaseFiring}}} // has to be on disk at once
+	if _, err := r.Commit(t.Context(), urgent); !errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("a commit on a full disk: %v", err)
 	}
 	if _, err := r.Partition(t.Context(), 0); err != nil || opens != 1 {
 		t.Errorf("a read on a full disk: %v; opened %d times", err, opens)
 	}
 	full.Store(false)
-	if _, err := r.Commit(t.Context(), &store.Commit{}); err != nil {
+	if _, err := r.Commit(t.Context(), urgent); err != nil {
 		t.Error(err)
 	}
 	if err := r.Close(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -126,9 +127,11 @@ func (b *bench) identities(partition int, since time.Time) []store.Identity {
 	b.t.Helper()
 	var all []store.Identity
 	b.must(b.Identities(b.ctx, partition, since, func(i store.Identity) error {
+		i.Source, i.ID = strings.Clone(i.Source), strings.Clone(i.ID)
 		all = append(all, i)
 		return nil
 	}))
+	slices.SortFunc(all, func(x, y store.Identity) int { return x.Received.Compare(y.Received) })
 	return all
 }
 

@@ -294,11 +294,11 @@ func identitiesSinceATime(_ *testing.T, b *bench) {
 	var want []store.Identity
 	for _, i := range []int{2, 4, 5} {
 		e := ev(fmt.Sprintf("e%d", i), i)
-		want = append(want, store.Identity{Key: event.IdentityKey(acme, "shop", e.ID), Received: e.Received})
+		want = append(want, store.Identity{Tenant: acme, Source: "shop", ID: e.ID, Received: e.Received})
 	}
 	b.same("identities", b.identities(0, want[0].Received), want)
 	b.same("identities of the other partition", b.identities(1, time.Time{}), []store.Identity{
-		{Key: event.IdentityKey(other, "shop", "elsewhere"), Received: elsewhere.Received},
+		{Tenant: other, Source: "shop", ID: "elsewhere", Received: elsewhere.Received},
 	})
 	b.same("identities of no partition", len(b.identities(2, time.Time{})), 0)
 }

@@ -1,0 +1,149 @@
+package report
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math"
+
+	"github.com/pulsestream/pulsestream/internal/event"
+	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/tenant"
+)
+
+// Events go from the scan to the encoder in batches, so that reading and writing are done at the same time. A batch holds the texts of its
+// events, not copies.
+const (
+	batchRows  = 4096
+	batchBytes = 4 << 20
+	batches    = 3 // one is filled, one is encoded, one waits
+)
+
+// sink writes events in some format. Close writes what is left, and does not close what is below.
+type sink interface {
+	add(events []event.Stored) error
+	close() error
+}
+
+func newSink(f Format, w io.Writer) sink {
+	if f == Parquet {
+		return newParquetEvents(w)
+	}
+	return newCSVEvents(w)
+}
+
+// events writes a report of events, in the order of the log.
+func (s *Service) events(ctx context.Context, j *job, r *Report, w io.Writer) error {
+	state, err := s.cfg.Events.Partition(ctx, tenant.Partition(r.Tenant, s.cfg.Partitions))
+	if err != nil {
+		return err
+	}
+	out := newSink(r.Format, w)
+	meter := meter{last: state.Offset.Seq}
+	err = pump(ctx, func(ctx context.Context, each func(*event.Stored) error) error {
+		return s.cfg.Events.Scan(ctx, r.Tenant, store.Scan{EventFilter: r.filter()}, each)
+	}, func(events []event.Stored) error {
+		if err := out.add(events); err != nil {
+			return err
+		}
+		j.rows.Add(int64(len(events)))
+		j.progress.Store(meter.at(events[len(events)-1].Seq))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return out.close()
+}
+
+// meter tells from the place in the log how much of a scan is done. Of a log that began anew under stored events it knows nothing, and stands still.
+type meter struct {
+	first, last uint64
+	most        uint64
+}
+
+// at is the progress in millionths: never back, and never all, which only a whole file is.
+func (m *meter) at(seq uint64) uint64 {
+	if m.first == 0 {
+		m.first = seq
+	}
+	if m.first <= seq && seq <= m.last {
+		done := float64(seq-m.first+1) / float64(m.last-m.first+1)
+		m.most = max(m.most, uint64(math.Min(done, 0.99)*millionths))
+	}
+	return m.most
+}
+
+var errStopped = errors.New("the other end of a report has stopped")
+
+// pump hands what scan gives, in batches, to add, which runs beside it.
+func pump(ctx context.Context, scan func(context.Context, func(*event.Stored) error) error, add func([]event.Stored) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	full, free := make(chan []event.Stored, batches), make(chan []event.Stored, batches)
+	for range batches {
+		free <- nil // made when it is needed: most reports are small
+	}
+	added := make(chan error, 1)
+	go func() {
+		var err error
+		for b := range full {
+			if err == nil {
+				if err = add(b); err != nil {
+					cancel(errStopped)
+				}
+			}
+			clear(b)
+			free <- b[:0]
+		}
+		added <- err
+	}()
+	f := filler{ctx: ctx, full: full, free: free}
+	err := scan(ctx, f.add)
+	if err == nil {
+		f.send()
+	}
+	close(full)
+	if failed := <-added; failed != nil {
+		return failed
+	}
+	if err != nil && ctx.Err() != nil {
+		return errors.Join(context.Cause(ctx), err)
+	}
+	return err
+}
+
+// filler gathers batches.
+type filler struct {
+	ctx   context.Context //nolint:containedctx // a filler is one scan
+	full  chan<- []event.Stored
+	free  <-chan []event.Stored
+	batch []event.Stored
+	held  bool
+	bytes int
+}
+
+func (f *filler) add(ev *event.Stored) error {
+	if !f.held {
+		select {
+		case f.batch = <-f.free:
+		case <-f.ctx.Done():
+			return context.Cause(f.ctx)
+		}
+		f.held = true
+	}
+	f.batch = append(f.batch, *ev)
+	f.bytes += len(ev.Data) + len(ev.Extensions)
+	if len(f.batch) >= batchRows || f.bytes >= batchBytes {
+		f.send()
+	}
+	return nil
+}
+
+// send passes the batch on. There is always room for it: there are no more batches than places.
+func (f *filler) send() {
+	if f.held && len(f.batch) > 0 {
+		f.full <- f.batch
+	}
+	f.batch, f.held, f.bytes = nil, false, 0
+}

@@ -1,0 +1,134 @@
+package column
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"slices"
+)
+
+// deltaForm is how to write numbers as differences from their predecessors, above a base. Differences that need more than width
+// bits, or are below the base, stand apart and must be few: where the rows of one type end and those of the next begin, time jumps back.
+type deltaForm struct {
+	found      bool
+	base       int64
+	divisor    int64
+	width      int
+	exceptions int
+	size       int // bits, about
+}
+
+// exceptionBits is about what an exception takes.
+const exceptionBits = 64
+
+// delta finds the best form of the differences.
+func (s *stats) delta(values []int64) deltaForm {
+	f := deltaForm{divisor: int64(s.divisor)} //nolint:gosec // at most the largest difference, which fits
+	f.base = f.findBase(values)
+	var counts [65]int
+	for i := 1; i < len(values); i++ {
+		counts[bits.Len64(f.of(values, i))]++
+	}
+	f.size, f.width = 64*len(values), 64
+	exceptions := 0
+	for width := 64; width >= 0; width-- {
+		if size := len(values)*width + exceptions*exceptionBits + 128; (width <= wide || width == 64) && size < f.size {
+			f.width, f.exceptions, f.size, f.found = width, exceptions, size, true
+		}
+		exceptions += counts[width]
+	}
+	return f
+}
+
+// of is the i-th difference. What is below the base comes out above all others.
+func (f *deltaForm) of(values []int64, i int) uint64 {
+	d := values[i] - values[i-1]
+	if f.divisor != 1 {
+		d /= f.divisor
+	}
+	return uint64(d - f.base) //nolint:gosec // modulo 2⁶⁴
+}
+
+// findBase is the least difference that is not far below most of a sample.
+func (f *deltaForm) findBase(values []int64) int64 {
+	var room [64]int64
+	n := min(len(room), len(values)-1)
+	for i := range n { // far apart, and in step with nothing
+		room[i] = int64(f.of(values, 1+i*40503%(len(values)-1))) //nolint:gosec // modulo 2⁶⁴
+	}
+	slices.Sort(room[:n])
+	low, high := room[n/10], room[n-1-n/10]
+	limit := low - 2*(high-low)
+	if limit > low { // far apart: they overflow
+		limit = low
+	}
+	base := low
+	for i := 1; i < len(values); i++ {
+		if d := int64(f.of(values, i)); d >= limit { //nolint:gosec // modulo 2⁶⁴
+			base = min(base, d)
+		}
+	}
+	return base
+}
+
+func (f *deltaForm) append(dst []byte, values []int64) []byte {
+	dst = binary.AppendVarint(append(dst, intsDelta), values[0])
+	dst = binary.AppendVarint(dst, f.base)
+	dst = binary.AppendVarint(dst, f.divisor)
+	dst = append(dst, byte(f.width))                      //nolint:gosec // at most 64
+	dst = binary.AppendUvarint(dst, uint64(f.exceptions)) //nolint:gosec // a count
+	if f.exceptions > 0 {
+		last := 0
+		for i := 1; i < len(values); i++ {
+			if d := f.of(values, i); bits.Len64(d) > f.width {
+				dst = binary.AppendUvarint(dst, uint64(i-last)) //nolint:gosec // upwards
+				dst = binary.AppendUvarint(dst, d)
+				last = i
+			}
+		}
+	}
+	var buffer [chunk]uint64
+	for from := 1; from < len(values); from += chunk {
+		n := min(chunk, len(values)-from)
+		for i := range buffer[:n] {
+			d := f.of(values, from+i)
+			if bits.Len64(d) > f.width {
+				d = 0
+			}
+			buffer[i] = d
+		}
+		dst = pack(dst, buffer[:n], f.width)
+	}
+	return dst
+}
+
+func decodeDelta[T int64 | uint32](dst []T, r *reader) {
+	first, base, divisor, width := r.varint(), r.varint(), r.varint(), int(r.byte())
+	count := r.count(len(dst))
+	exceptions := reader{src: r.src}
+	last := 0
+	for range count { // past them, to where the packed differences are
+		last += r.count(len(dst) - 1 - last)
+		r.uvarint()
+	}
+	if r.failed || len(dst) == 0 || width > wide && width != 64 {
+		r.failed = true
+		return
+	}
+	packed := r.take(packedLen(len(dst)-1, width))
+	if r.failed {
+		return
+	}
+	unpack(dst[1:], packed, width, 0, 1)
+	at := 0
+	for range count {
+		at += exceptions.count(len(dst) - 1 - at)
+		dst[at] = T(exceptions.uvarint())
+	}
+	sum := T(first)
+	dst[0] = sum
+	mul, step := T(divisor), T(base*divisor)
+	for i, d := range dst[1:] {
+		sum += d*mul + step
+		dst[i+1] = sum
+	}
+}

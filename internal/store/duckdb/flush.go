@@ -1,0 +1,246 @@
+package duckdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"syscall"
+	"time"
+
+	"github.com/pulsestream/pulsestream/internal/series"
+	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/store/segment"
+)
+
+// flushLoop writes what is due until ctx ends.
+func (s *Store) flushLoop(ctx context.Context) {
+	tick := time.NewTicker(flushAge / 20)
+	defer tick.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.due:
+		case <-tick.C:
+		}
+		s.mem.mu.Lock()
+		number, due := s.mem.active.number, s.mem.active.due(s.now()) || s.mem.frozen != nil
+		bytes, empty := s.mem.active.tail.Bytes(), s.mem.active.empty()
+		s.mem.mu.Unlock()
+		due = due || !empty && s.filling(bytes)
+		if !due || s.sick.Load() != nil {
+			continue
+		}
+		err := s.flush(ctx, number)
+		if err != nil && ctx.Err() == nil && !failing {
+			s.log.Error("events store: what was committed could not be written to disk; it is kept in memory and tried again", slog.Any("error", err))
+		}
+		if failing && err == nil {
+			s.log.Info("events store: what was committed is on disk again")
+		}
+		failing = err != nil
+	}
+}
+
+// filling says that the disk may be full soon: what is in memory is better written while there is room.
+func (s *Store) filling(bytes int) bool {
+	free, size, err := s.disk()
+	return err == nil && size > 0 && free < 2*(uint64(bytes)+min(size/fillingShare, fillingMost)) //nolint:gosec // not negative
+}
+
+// The free part of the disk below which every commit is written soon: about as much as is left when ingest refuses events.
+const (
+	fillingShare = 20
+	fillingMost  = 1 << 30
+)
+
+// flushNow has all that was committed so far written.
+func (s *Store) flushNow(ctx context.Context) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	return s.flushAll(ctx)
+}
+
+// flushUrgent has what must be seen in the tables written, before they are read. On a full disk they are read as they are.
+func (s *Store) flushUrgent(ctx context.Context) error {
+	number := int64(0)
+	s.mem.mu.Lock()
+	for _, r := range s.mem.recents(s.flushed.Load()) {
+		if len(r.urgent) > 0 {
+			number = r.number
+		}
+	}
+	s.mem.mu.Unlock()
+	if number == 0 {
+		return nil
+	}
+	if err := s.flush(ctx, number); !errors.Is(err, store.ErrFull) {
+		return err
+	}
+	return nil
+}
+
+func (s *Store) flushAll(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mem.mu.Lock()
+	number := s.mem.active.number
+	s.mem.mu.Unlock()
+	return s.flush(ctx, number)
+}
+
+// flush returns once all commits that were added to the recent of that number, or an earlier one, are on disk.
+func (s *Store) flush(ctx context.Context, number int64) error {
+	select {
+	case s.flushing <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-s.flushing }()
+	for s.flushed.Load() < number {
+		s.mem.mu.Lock()
+		if s.mem.frozen == nil {
+			if s.mem.active.empty() {
+				s.mem.mu.Unlock()
+				return nil
+			}
+			s.mem.frozen, s.mem.active = s.mem.active, newRecent(s.mem.active.number+1)
+		}
+		r := s.mem.frozen
+		s.mem.mu.Unlock()
+		if err := s.persist(ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// persist writes what is frozen to disk: its events as a segment, all else in one transaction, which also says that the segment is there.
+func (s *Store) persist(ctx context.Context, r *recent) error {
+	if err := s.room(uint64(r.tail.Bytes()) + r.tables()); err != nil { //nolint:gosec // not negative
+		return err
+	}
+	var seg *segment.Segment
+	var entry segmentEntry
+	if r.tail.Len() > 0 {
+		var err error
+		if seg, entry, err = s.seal(&r.tail); err != nil {
+			return err
+		}
+		entry.place = entry.number
+	}
+	s.mem.settle(r)
+	rollups := r.everything()
+	err := s.write(ctx, func(c *conn, gen int64) error {
+		if err := s.room(r.tables()); err != nil { // it may have waited for its turn
+			return err
+		}
+		if err := c.persist(ctx, r, rollups, gen); err != nil {
+			return err
+		}
+		if seg != nil {
+			if err := c.addSegment(entry); err != nil {
+				return err
+			}
+		}
+		_, err := c.exec(`UPDATE flushed SET number = $1`, r.number)
+		return err
+	})
+	if err != nil {
+		return errors.Join(err, discard(seg, err))
+	}
+	now := s.now()
+	s.committed.Store(now.UnixNano())
+	for _, rows := range rollups {
+		s.backlog.committed(rows, now)
+	}
+	s.mem.handover.Lock()
+	s.mem.mu.Lock()
+	s.mem.frozen = nil
+	if seg != nil {
+		s.mem.segments = s.mem.segments.with(seg, entry)
+	}
+	s.flushed.Store(r.number)
+	s.mem.mu.Unlock()
+	s.mem.handover.Unlock()
+	return nil
+}
+
+// discard lets go of a segment that no transaction has taken up. Its file stays when the transaction may be on disk all the same: the next start looks.
+func discard(seg *segment.Segment, failed error) error {
+	if seg == nil {
+		return nil
+	}
+	if !errors.Is(failed, store.ErrBroken) {
+		seg.Remove()
+	}
+	return seg.Release()
+}
+
+// tables is about how many bytes a recent will take in the tables, and in their log.
+func (r *recent) tables() uint64 { return 64<<10 + uint64(r.cells*rollupBytes)/4 + r.rest } //nolint:gosec // not negative
+
+// persist writes all of a recent but its events.
+func (c *conn) persist(ctx context.Context, r *recent, rollups map[time.Duration][]*series.Rollup, gen int64) error {
+	for partition, to := range r.offsets {
+		if err := c.moveOffset(ctx, partition, to); err != nil {
+			return err
+		}
+	}
+	for _, res := range resolutions() {
+		if err := c.appendRollups(res.table, gen, rollups[res.step]); err != nil {
+			return err
+		}
+	}
+	for partition, p := range r.parts {
+		if err := c.replaceFills(p.fills, gen); err != nil {
+			return err
+		}
+		if err := c.replaceStates(partition, p.states, gen); err != nil {
+			return err
+		}
+	}
+	for _, m := range r.urgent {
+		if err := c.replaceQuarantine(ctx, m); err != nil {
+			return err
+		}
+		if err := c.addTransitions(ctx, m.Transitions); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// moveOffset writes a partition's offset. That it follows the one before was decided when the commit was added.
+func (c *conn) moveOffset(ctx context.Context, partition int, to store.Offset) error {
+	_, found, err := c.offset(ctx, partition)
+	if err != nil {
+		return err
+	}
+	sql := `INSERT INTO offsets ("partition", incarnation, seq, revision) VALUES ($1, $2, $3, $4)`
+	if found {
+		sql = `UPDATE offsets SET incarnation = $2, seq = $3, revision = $4 WHERE "partition" = $1`
+	}
+	_, err = c.exec(sql, part(partition), to.Incarnation, to.Seq, to.Revision)
+	return err
+}
+
+// fileError says what a fault of a segment's file means to whoever uses the store.
+func fileError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, segment.ErrDamaged):
+		return fmt.Errorf("%w: %w", store.ErrDamaged, err)
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fmt.Errorf("%w: %w", store.ErrFull, err)
+	case errors.Is(err, segment.ErrUnreadable), errors.Is(err, syscall.EIO), errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("%w: %w", store.ErrBroken, err)
+	}
+	return err
+}

@@ -1,0 +1,246 @@
+package duckdb
+
+import (
+	"encoding/binary"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pulsestream/pulsestream/internal/alert"
+	"github.com/pulsestream/pulsestream/internal/series"
+	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/store/segment"
+	"github.com/pulsestream/pulsestream/internal/tenant"
+)
+
+// recent is what commits have brought since the last flush. Readers see it beside what is on disk; a process that dies forgets it, and
+// the partitions' owners bring it again from the log, because the offsets on disk are those of the last flush.
+type recent struct {
+	number int64 // of the flush that will write it
+	since  time.Time
+	tail   segment.Tail
+
+	rollups map[metricKey]*recentRollups
+	cells   int
+	key     []byte // scratch
+
+	offsets map[int]store.Offset
+	parts   map[int]*recentPart
+	// urgent are what cannot be brought again, or has to be seen by those who read only the tables: in the order of the commits.
+	urgent []*store.Commit
+	rest   uint64 // bytes that all but events and rollups will take
+}
+
+type metricKey struct {
+	tenant tenant.ID
+	metric int64
+}
+
+// recentRollups is what a metric's commits have brought, merged.
+type recentRollups struct {
+	cells map[string]*series.Rollup // of minutes, by start and labels
+}
+
+// recentPart is what replaces what a partition had before.
+type recentPart struct {
+	fills  []store.Fill
+	states []alert.State
+	latest int // states when they were last reduced to the latest
+	urgent []*store.Commit
+}
+
+func newRecent(number int64) *recent {
+	return &recent{number: number, rollups: map[metricKey]*recentRollups{}, offsets: map[int]store.Offset{}, parts: map[int]*recentPart{}}
+}
+
+// A flush is due when this much has been gathered, so that what a crash makes the owners do again takes about a second, or when it is flushAge old.
+const (
+	flushRows  = 1 << 18
+	flushBytes = 160 << 20
+	flushCells = 1 << 16
+	flushAge   = 2 * time.Second
+)
+
+func (r *recent) empty() bool { return len(r.offsets) == 0 }
+
+// full says that no more should be added before a flush.
+func (r *recent) full() bool {
+	return r.tail.Len() >= flushRows || r.tail.Bytes() >= flushBytes || r.cells >= flushCells
+}
+
+func (r *recent) due(now time.Time) bool {
+	return !r.empty() && (r.full() || now.Sub(r.since) >= flushAge)
+}
+
+// isUrgent says whether a commit has to be on disk before it is told to have succeeded.
+func isUrgent(c *store.Commit) bool { return len(c.Transitions)+len(c.Quarantine)+len(c.Released) > 0 }
+
+// add takes a commit in.
+func (r *recent) add(c *store.Commit, to store.Offset, now time.Time) {
+	if r.empty() {
+		r.since = now
+	}
+	r.offsets[c.Partition] = to
+	for i := range c.Events {
+		r.tail.Add(&c.Events[i])
+	}
+	r.addRollups(c.Rollups)
+	r.rest += rest(c)
+	if len(c.Fills)+len(c.States) > 0 {
+		p := r.parts[c.Partition]
+		if p == nil {
+			p = &recentPart{}
+			r.parts[c.Partition] = p
+		}
+		p.fills = append(p.fills, c.Fills...)
+		if p.states = append(p.states, c.States...); len(p.states) > max(1<<14, 2*p.latest) {
+			p.states = alert.Latest(p.states)
+			p.latest = len(p.states)
+		}
+	}
+	if isUrgent(c) {
+		r.urgent = append(r.urgent, &store.Commit{Partition: c.Partition, Transitions: slices.Clone(c.Transitions),
+			Quarantine: slices.Clone(c.Quarantine), Released: slices.Clone(c.Released)})
+	}
+}
+
+func (r *recent) addRollups(rollups []series.Rollup) {
+	var last metricKey
+	var of *recentRollups
+	for i := range rollups {
+		u := &rollups[i]
+		if k := (metricKey{u.Tenant, u.Metric}); of == nil || k != last {
+			if of = r.rollups[k]; of == nil {
+				of = &recentRollups{cells: map[string]*series.Rollup{}}
+				r.rollups[k] = of
+			}
+			last = k
+		}
+		r.key = appendCellKey(r.key[:0], u)
+		cell := of.cells[string(r.key)]
+		if cell == nil {
+			cell = &series.Rollup{Tenant: u.Tenant, Metric: u.Metric, Labels: slices.Clone(u.Labels), Step: u.Step, Start: u.Start}
+			of.cells[string(r.key)] = cell
+			r.cells++
+		}
+		cell.Agg.Merge(&u.Agg)
+	}
+}
+
+func appendCellKey(key []byte, u *series.Rollup) []byte {
+	key = binary.LittleEndian.AppendUint64(key, uint64(u.Start.UnixNano()))
+	for _, l := range u.Labels {
+		key = append(binary.AppendUvarint(key, uint64(len(l))), l...)
+	}
+	return key
+}
+
+// everything is the rollups of all resolutions.
+func (r *recent) everything() map[time.Duration][]*series.Rollup {
+	all := map[time.Duration][]*series.Rollup{}
+	for _, res := range resolutions() {
+		all[res.step] = r.rollup(res.step)
+	}
+	return all
+}
+
+// rollup makes the rollups of a resolution from those of minutes, in the order in which they are stored.
+func (r *recent) rollup(step time.Duration) []*series.Rollup {
+	out := make([]*series.Rollup, 0, r.cells)
+	for _, of := range r.rollups {
+		for _, cell := range of.cells {
+			out = append(out, cell)
+		}
+	}
+	if step > time.Minute {
+		for i, cell := range out {
+			wide := *cell
+			wide.Step, wide.Start = step, series.Align(cell.Start, step)
+			out[i] = &wide
+		}
+	}
+	sortRollups(out)
+	if step > time.Minute {
+		out = mergeEqual(out)
+	}
+	return out
+}
+
+// mergeEqual makes one of sorted rollups that have the same metric, labels and start. Those that it was given may share memory with others, and stay.
+func mergeEqual(rows []*series.Rollup) []*series.Rollup {
+	out := rows[:0]
+	for from := 0; from < len(rows); {
+		to := from + 1
+		for to < len(rows) && sameCell(rows[from], rows[to]) {
+			to++
+		}
+		one := rows[from]
+		if to-from > 1 {
+			sum := *one
+			sum.Agg = series.Agg{}
+			for _, u := range rows[from:to] {
+				sum.Agg.Merge(&u.Agg)
+			}
+			one = &sum
+		}
+		out = append(out, one)
+		from = to
+	}
+	clear(rows[len(out):])
+	return out
+}
+
+func sameCell(a, b *series.Rollup) bool {
+	return a.Tenant == b.Tenant && a.Metric == b.Metric && a.Start.Equal(b.Start) && slices.Equal(a.Labels, b.Labels)
+}
+
+// memory is what the store holds in memory of its own. Commits change it, and flushes hand over from it to the disk.
+type memory struct {
+	mu       sync.Mutex
+	active   *recent // what commits add to
+	frozen   *recent // what a flush is writing, nil when none is
+	offsets  map[int]store.Offset
+	unsure   map[int]unsure
+	segments *segments
+	// handover is held by a reader of tables from before its snapshot until it has what is not in that yet; a flush takes it alone to put what is on
+	// disk now in the place of what was in memory.
+	handover sync.RWMutex
+}
+
+// unsure is an urgent commit of which it was told that it failed, because it is not on disk. It waits in memory like all others, so when it is made again
+// it is not added a second time.
+type unsure struct {
+	from, to store.Offset
+	number   int64 // of the flush that will write it
+}
+
+func (m *memory) unsettled(c *store.Commit, to store.Offset, number int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.unsure == nil {
+		m.unsure = map[int]unsure{}
+	}
+	m.unsure[c.Partition] = unsure{c.From, to, number}
+}
+
+// settle makes the rollups of a frozen recent sound to be read by a flush and others at a time. Whoever reads is held off for one metric's at a time.
+func (m *memory) settle(r *recent) {
+	for _, of := range r.rollups {
+		m.mu.Lock()
+		for _, cell := range of.cells {
+			cell.Agg.Freeze()
+		}
+		m.mu.Unlock()
+	}
+}
+
+// recents are those that are not on disk as of flush number flushed, oldest first. It is called with mu held.
+func (m *memory) recents(flushed int64) []*recent {
+	var all []*recent
+	for _, r := range []*recent{m.frozen, m.active} {
+		if r != nil && r.number > flushed {
+			all = append(all, r)
+		}
+	}
+	return all
+}

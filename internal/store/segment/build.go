@@ -1,0 +1,257 @@
+package segment
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/pulsestream/pulsestream/internal/store/column"
+	"github.com/pulsestream/pulsestream/internal/store/shred"
+)
+
+// Info is what is known of a segment without opening it.
+type Info struct {
+	Rows             int
+	Bytes            int64
+	MinTime, MaxTime int64 // Unix nanoseconds of the events' times
+}
+
+// Builder seals tails. It keeps its memory for the next one, and is not for use by several goroutines at once.
+type Builder struct {
+	texts *column.Encoder
+	docs  *shred.Encoder
+
+	out  *bufio.Writer
+	at   int64
+	buf  []byte
+	rows []*row // of the tenant in hand, sorted
+	ints []int64
+	text column.Texts
+}
+
+// NewBuilder makes a Builder.
+func NewBuilder() *Builder {
+	return &Builder{texts: column.NewEncoder(), docs: shred.NewEncoder(), out: bufio.NewWriterSize(nil, 1<<20)}
+}
+
+// Build writes the events of a tail to a new file, which is there as a whole, on disk, when Build returns nil; else it isn't.
+func (b *Builder) Build(t *Tail, path string) (Info, error) {
+	temporary := path + ".new"
+	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return Info{}, fmt.Errorf("make a segment: %w", err)
+	}
+	info, err := b.write(t, f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(temporary, path)
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(path))
+	}
+	if err != nil {
+		return Info{}, errors.Join(fmt.Errorf("make a segment: %w", err), os.Remove(temporary))
+	}
+	return info, nil
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func (b *Builder) write(t *Tail, f *os.File) (Info, error) {
+	b.out.Reset(f)
+	defer b.out.Reset(nil)
+	b.at = 0
+	info := Info{Rows: t.Len()}
+	if err := b.put([]byte(magic)); err != nil {
+		return info, err
+	}
+	order := slices.Clone(t.order)
+	slices.SortFunc(order, func(x, y *rows) int { return cmp.Compare(x.Tenant, y.Tenant) })
+	var entries []*tenantEntry
+	for i, r := range order {
+		e, err := b.tenant(&r.View)
+		if err != nil {
+			return info, err
+		}
+		entries = append(entries, e)
+		if i == 0 {
+			info.MinTime, info.MaxTime = r.MinTime, r.MaxTime
+		}
+		info.MinTime, info.MaxTime = min(info.MinTime, r.MinTime), max(info.MaxTime, r.MaxTime)
+	}
+	for i, r := range order {
+		filter := newFilter(r.N)
+		r.View.each(func(x *row) { addToFilter(filter, x.hash) })
+		p, err := b.piece(filter)
+		if err != nil {
+			return info, err
+		}
+		entries[i].filter = p
+	}
+	dir := appendDirectory(b.buf[:0], entries)
+	b.buf = dir
+	end := b.at
+	if err := b.put(dir); err != nil {
+		return info, err
+	}
+	foot := binary.LittleEndian.AppendUint64(nil, uint64(end))      //nolint:gosec // not negative
+	foot = binary.LittleEndian.AppendUint32(foot, uint32(len(dir))) //nolint:gosec // far less than 4 GiB
+	foot = binary.LittleEndian.AppendUint32(foot, crc32.Checksum(dir, castagnoli()))
+	if err := b.put(append(foot, magic...)); err != nil {
+		return info, err
+	}
+	info.Bytes = b.at
+	return info, b.out.Flush()
+}
+
+func (b *Builder) put(p []byte) error {
+	n, err := b.out.Write(p)
+	b.at += int64(n)
+	return err
+}
+
+// piece writes something that the directory points to.
+func (b *Builder) piece(p []byte) (place, error) {
+	at := place{off: b.at, len: uint32(len(p)), crc: crc32.Checksum(p, castagnoli())} //nolint:gosec // a block's columns are at most some hundreds of megabytes
+	return at, b.put(p)
+}
+
+// tenant writes a tenant's blocks.
+func (b *Builder) tenant(v *View) (*tenantEntry, error) {
+	e := &tenantEntry{id: v.Tenant, partition: v.Partition, rows: v.N}
+	b.sort(v)
+	for from := 0; from < len(b.rows); {
+		to := cut(v, b.rows[from:]) + from
+		entry, err := b.block(v, b.rows[from:to])
+		if err != nil {
+			return nil, err
+		}
+		e.blocks = append(e.blocks, entry)
+		from = to
+	}
+	clear(b.rows)
+	return e, nil
+}
+
+// sort puts the tenant's rows into the order of their types' names, their times, and their places in the log.
+func (b *Builder) sort(v *View) {
+	names := make([]uint32, len(v.names))
+	for i := range names {
+		names[i] = uint32(i)
+	}
+	slices.SortFunc(names, func(x, y uint32) int { return cmp.Compare(v.names[x], v.names[y]) })
+	rank := make([]uint32, len(names))
+	for i, n := range names {
+		rank[n] = uint32(i)
+	}
+	// A counting sort by type leaves runs that are nearly in order of time already.
+	starts := make([]int, len(names)+1)
+	v.each(func(r *row) { starts[rank[r.kind]+1]++ })
+	for i := range names {
+		starts[i+1] += starts[i]
+	}
+	b.rows = slices.Grow(b.rows[:0], v.N)[:v.N]
+	next := slices.Clone(starts)
+	v.each(func(r *row) {
+		k := rank[r.kind]
+		b.rows[next[k]] = r
+		next[k]++
+	})
+	for i := range names {
+		slices.SortFunc(b.rows[starts[i]:starts[i+1]], func(x, y *row) int {
+			return cmp.Or(cmp.Compare(x.time, y.time), cmp.Compare(x.seq, y.seq), cmp.Compare(x.index, y.index))
+		})
+	}
+}
+
+// blockBytes is how many bytes of texts a block has at most, but for one whose only row has more.
+const blockBytes = 16 << 20
+
+// cut says how many of the first rows make a block: a type has blocks of its own, unless it has few rows.
+func cut(v *View, rows []*row) int {
+	n, bytes := min(len(rows), blockRows), v.size(rows[0])
+	for i := 1; i < n; i++ {
+		if bytes += v.size(rows[i]); bytes > blockBytes || rows[i].kind != rows[i-1].kind && i >= mixedRows {
+			return i
+		}
+	}
+	return n
+}
+
+// block writes the columns of some rows.
+func (b *Builder) block(v *View, rows []*row) (blockEntry, error) {
+	first := rows[0]
+	e := blockEntry{rows: len(rows), minTime: first.time, maxTime: first.time, minSeq: first.seq, maxSeq: first.seq, minReceived: first.received, maxReceived: first.received}
+	for i, r := range rows {
+		if i+1 == len(rows) || rows[i+1].kind != r.kind {
+			e.kinds = append(e.kinds, kindRun{v.names[r.kind], i + 1})
+		}
+		e.minTime, e.maxTime = min(e.minTime, r.time), max(e.maxTime, r.time)
+		e.minSeq, e.maxSeq = min(e.minSeq, r.seq), max(e.maxSeq, r.seq)
+		e.minReceived, e.maxReceived = min(e.minReceived, r.received), max(e.maxReceived, r.received)
+	}
+	for col := range columns {
+		b.buf = b.column(b.buf[:0], v, rows, col)
+		var err error
+		if e.columns[col], err = b.piece(b.buf); err != nil {
+			return e, err
+		}
+	}
+	return e, nil
+}
+
+// column encodes one column.
+func (b *Builder) column(dst []byte, v *View, rows []*row, col int) []byte {
+	ints := func(of func(*row) int64) []byte {
+		b.ints = b.ints[:0]
+		for _, r := range rows {
+			b.ints = append(b.ints, of(r))
+		}
+		return b.texts.AppendInts(dst, b.ints)
+	}
+	switch col {
+	case colTime:
+		return ints(func(r *row) int64 { return r.time })
+	case colSeq:
+		return ints(func(r *row) int64 { return int64(r.seq) }) //nolint:gosec // comes back the same way
+	case colIndex:
+		return ints(func(r *row) int64 { return int64(r.index) })
+	case colReceived:
+		return ints(func(r *row) int64 { return r.received })
+	case colFlags:
+		return ints(func(r *row) int64 { return int64(r.flags) })
+	}
+	b.text.Reset()
+	for _, r := range rows {
+		switch id, subject, data, extensions := v.texts(r); col {
+		case colID:
+			b.text.AppendString(id)
+		case colSource:
+			b.text.AppendString(v.names[r.source])
+		case colSubject:
+			b.text.AppendString(subject)
+		case colExtensions:
+			b.text.Append(extensions)
+		case colData:
+			b.text.Append(data)
+		}
+	}
+	if col == colData {
+		return b.docs.Append(dst, &b.text)
+	}
+	return b.texts.AppendTexts(dst, &b.text)
+}

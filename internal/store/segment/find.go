@@ -1,0 +1,87 @@
+package segment
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pulsestream/pulsestream/internal/event"
+	"github.com/pulsestream/pulsestream/internal/tenant"
+)
+
+// Find returns the event of a tenant with this source and id that was received first; false when there is none.
+func (r *Reader) Find(ctx context.Context, s *Set, t tenant.ID, source, id string) (event.Stored, bool, error) {
+	d := r.decoder()
+	defer r.decoders.Put(d)
+	h := hash(source, id)
+	var best *found
+	var first int64
+	better := func(f found, received int64) {
+		if best == nil || received < first || received == first && f.at.Before(best.at) {
+			best, first = &f, received
+		}
+	}
+	for _, seg := range s.Segments {
+		if err := ctx.Err(); err != nil {
+			return event.Stored{}, false, err
+		}
+		e := seg.tenant(t)
+		if e == nil {
+			continue
+		}
+		may, err := seg.mayHave(e, h)
+		if err != nil {
+			return event.Stored{}, false, err
+		}
+		if !may {
+			continue
+		}
+		for i := range e.blocks {
+			b := &block{seg: seg, tenant: t, partition: e.partition, entry: &e.blocks[i]}
+			if err := b.load(d, 1<<colID); err != nil {
+				return event.Stored{}, false, err
+			}
+			for row := range b.len() {
+				if string(b.texts[colID].At(row)) != id {
+					continue
+				}
+				if err := b.load(d, colsHead); err != nil {
+					return event.Stored{}, false, err
+				}
+				if string(b.texts[colSource].At(row)) == source {
+					better(found{block: b, i: row, at: b.position(row)}, b.ints[colReceived][row])
+				}
+			}
+		}
+	}
+	for i := range s.Views {
+		v := &s.Views[i]
+		v.each(func(x *row) {
+			if x.hash != h || v.names[x.source] != source {
+				return
+			}
+			if text, _, _, _ := v.texts(x); text == id {
+				better(found{view: v, row: x, at: event.Position{Seq: x.seq, Index: x.index}}, x.received)
+			}
+		})
+	}
+	if best == nil {
+		return event.Stored{}, false, nil
+	}
+	ev, err := best.event(d)
+	return ev, err == nil, err
+}
+
+// mayHave looks into a tenant's filter, of which it reads a line. The whole of it is checked when it is used for the first time.
+func (s *Segment) mayHave(e *tenantEntry, h uint64) (bool, error) {
+	if !e.checked.Load() {
+		if e.filter.len == 0 || e.filter.len%lineBytes != 0 {
+			return false, fmt.Errorf("%s: %w: a filter has %d bytes", s.path, ErrDamaged, e.filter.len)
+		}
+		if _, err := s.read(e.filter, true); err != nil {
+			return false, err
+		}
+		e.checked.Store(true)
+	}
+	l, err := s.read(place{off: e.filter.off + int64(line(h, int(e.filter.len))), len: lineBytes}, false)
+	return err == nil && mayHave(l, h), err
+}
