@@ -50,8 +50,6 @@ const (
 	commitEvery  = 25 * time.Millisecond
 	liveSpan     = 15 * time.Minute
 	pollCatalog  = 2 * time.Second
-	// runningReports is how many reports are written at a time, each of another tenant.
-	runningReports = 2
 	// checkpointLog bounds what is replayed after a crash, and with it the time until a server is ready again.
 	checkpointLog = 32 << 20
 	// requestsEnd is how long a stop waits for requests under way.
@@ -188,7 +186,7 @@ func New(ctx context.Context, cfg config.Serve, secrets config.Secrets, opts Opt
 			d, err := registry.Tenant(ctx, t)
 			return d.Metrics, err
 		},
-		Incomplete: func() bool { return events.Rebuilding() != nil }, Running: runningReports,
+		Incomplete: func() bool { return events.Rebuilding() != nil }, Running: min(2, runtime.GOMAXPROCS(0)/2),
 	}); err != nil {
 		return a, err
 	}

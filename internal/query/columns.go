@@ -182,6 +182,9 @@ func (s *columnScan) block(b *store.ColumnBlock) error {
 			return err
 		}
 	}
+	if len(b.Times) == 0 {
+		return nil
+	}
 	if s.run.scanned += len(b.Times); s.run.scanned > s.run.limits.scanned {
 		return s.run.tooMany()
 	}

@@ -12,13 +12,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
-
-// errDiskFull is a write that the operating system refused for want of room: a quota, say, of which the figures of the file system tell nothing.
-var errDiskFull = syscall.ENOSPC
 
 const (
 	stateSuffix = "json"
@@ -110,33 +106,34 @@ func (s *Service) load() ([]Report, error) {
 	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of reports: %w", err)
 	}
-	var found []Report
+	var paths []string
 	err := filepath.WalkDir(s.cfg.Dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
+		if err == nil && !d.IsDir() {
+			paths = append(paths, path)
 		}
-		if !strings.HasSuffix(path, "."+stateSuffix) {
-			if r, ok := s.read(strings.TrimSuffix(path, filepath.Ext(path)) + "." + stateSuffix); !ok || r.State != Done || path != s.path(&r, string(r.Format)) {
-				_ = os.Remove(path)
-			}
-			return nil
-		}
-		r, ok := s.read(path)
-		if !ok {
-			s.cfg.Log.Warn("the state of a report cannot be read: it is removed", "file.path", path)
-			_ = os.Remove(path)
-			return nil
-		}
-		if s.takeUp(&r) {
-			if err := s.save(&r); err != nil {
-				s.cfg.Log.Warn("the state of a report is not kept", "pulsestream.report.id", r.ID, "error.message", err.Error())
-			}
-		}
-		found = append(found, r)
-		return nil
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the reports: %w", err)
+	}
+	var found []Report
+	for _, path := range paths {
+		suffix := filepath.Ext(path)
+		r, ok := s.read(strings.TrimSuffix(path, suffix) + "." + stateSuffix)
+		switch {
+		case suffix == "."+stateSuffix && ok:
+			if s.takeUp(&r) {
+				if err := s.save(&r); err != nil {
+					s.cfg.Log.Warn("the state of a report is not kept", "pulsestream.report.id", r.ID, "error.message", err.Error())
+				}
+			}
+			found = append(found, r)
+		case suffix == "."+stateSuffix:
+			s.cfg.Log.Warn("the state of a report cannot be read: it is removed", "file.path", path)
+			_ = os.Remove(path)
+		case !ok || r.State != Done || path != s.path(&r, string(r.Format)):
+			_ = os.Remove(path)
+		}
 	}
 	return found, nil
 }

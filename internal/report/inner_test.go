@@ -100,7 +100,7 @@ func TestAReportEndsWithItsContextAndWithItsWriter(t *testing.T) {
 	if err := pump(ctx, endless, func([]event.Stored) error { return nil }); err == nil || ctx.Err() == nil {
 		t.Errorf("cancelled: %v", err)
 	}
-	if err := pump(t.Context(), func(ctx context.Context, each func(*event.Stored) error) error {
+	if err := pump(t.Context(), func(_ context.Context, each func(*event.Stored) error) error {
 		for {
 			if err := each(&event.Stored{}); err != nil {
 				return err

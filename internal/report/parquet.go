@@ -47,7 +47,7 @@ var errTime = errors.New("an event has a time before 1677 or after 2262, which P
 
 // parquetEvents writes events column by column: text as it is, time in nanoseconds, what repeats as numbers of a dictionary, all of it zstd.
 type parquetEvents struct {
-	w      *parquet.Writer
+	w      *parquet.GenericWriter[any]
 	values [eventColumns][]parquet.Value
 	rows   int
 	bytes  int
@@ -65,7 +65,7 @@ func timestamp() parquet.Node {
 	return parquet.Encoded(parquet.TimestampAdjusted(parquet.Nanosecond, false), &parquet.DeltaBinaryPacked)
 }
 
-func newParquetWriter(w io.Writer, names []string, nodes []parquet.Node) *parquet.Writer {
+func newParquetWriter(w io.Writer, names []string, nodes []parquet.Node) *parquet.GenericWriter[any] {
 	row := ordered{Group: parquet.Group{}, names: names}
 	for i, n := range nodes {
 		row.Group[names[i]] = n
@@ -77,7 +77,7 @@ func newParquetWriter(w io.Writer, names []string, nodes []parquet.Node) *parque
 			options = append(options, parquet.SkipPageBounds(names[i]))
 		}
 	}
-	return parquet.NewWriter(w, options...)
+	return parquet.NewGenericWriter[any](w, options...)
 }
 
 // ordered is a group whose columns come in the order of names, instead of the alphabet's.

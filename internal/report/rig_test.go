@@ -198,7 +198,7 @@ func answer() query.Result {
 // odd are events that are hard to write as they are, in the order of the log.
 func odd() []event.Stored {
 	at := func(ns int64) time.Time { return time.Unix(0, ns).UTC() }
-	texts := []string{"", "=1+1", "+4", "-4", "@a", "\tx", "'", "'=", "it's", `"`, `a"b""c`, "a,b", "a;b", "line\r\nline", "日本語 🚀", "＝1", "\u0000", "\\N", "null", " x "}
+	texts := []string{"", "=1+1", "+4", "-4", "@a", "\tx", "'", "'=", "it's", `"`, `a"b""c`, "a,b", "a;b", "one\r\ntwo", "日本語 🚀", "＝1", "\u0000", "\\N", "null", " x "}
 	documents := []string{`{"a": 1,"a":2 , "n":9007199254740993,"e":1e400}`, `-5`, `"=1+1"`, `null`, `""`, `{"t":"a\nb","q":"\""}`, "[1,\n2]", `{}`}
 	var all []event.Stored
 	for i, s := range texts {

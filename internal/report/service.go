@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/event"
@@ -262,7 +263,7 @@ func reason(err error) string {
 	switch {
 	case errors.Is(err, ErrNoRoom), errors.Is(err, errTooLong), errors.Is(err, errTime):
 		return err.Error()
-	case errors.Is(err, errDiskFull):
+	case errors.Is(err, syscall.ENOSPC): // of a quota, say, of which the figures of the file system tell nothing
 		return ErrNoRoom.Error() + ": make room, or ask for less"
 	case errors.As(err, &limit):
 		return limit.Detail

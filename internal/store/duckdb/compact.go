@@ -118,29 +118,48 @@ func (s *Store) compactSlice(ctx context.Context, sl slice) (fewer int, err erro
 		return 0, err
 	}
 	w := sl.rows(s.settled.Load())
-	rows, read, err := s.mergedRows(ctx, res, w)
+	m, err := s.mergedRows(ctx, res, w)
 	if err != nil {
 		return 0, err
 	}
-	if read > 1 {
-		err = s.write(ctx, func(c *conn, _ int64) error {
-			if err := s.room(compacted); err != nil {
+	if m.read > 1 || len(m.longer) > 0 {
+		if err = s.replaceRows(ctx, res, w, m); err != nil {
+			return 0, err
+		}
+	}
+	if sl.last {
+		s.backlog.merged(sl.blocks, m.rows)
+	}
+	return m.read - len(m.rows), nil
+}
+
+// replaceRows puts merged rows in the place of those that they were made of, and adds the rollups of longer steps.
+func (s *Store) replaceRows(ctx context.Context, res resolution, w where, m *merging) error {
+	err := s.write(ctx, func(c *conn, gen int64) error {
+		if err := s.room(compacted); err != nil {
+			return err
+		}
+		n, err := c.exec(`DELETE FROM `+res.table+` WHERE `+w.sql, w.args...)
+		if err != nil {
+			return err
+		}
+		if int(n) != m.read {
+			return fmt.Errorf("compaction of %s merged %d rows, but would replace %d", res.table, m.read, n)
+		}
+		for _, longer := range resolutions() {
+			if err := c.appendRollups(longer.table, gen, m.longer[longer.step]); err != nil {
 				return err
 			}
-			n, err := c.exec(`DELETE FROM `+res.table+` WHERE `+w.sql, w.args...)
-			if err != nil {
-				return err
-			}
-			if int(n) != read {
-				return fmt.Errorf("compaction of %s merged %d rows, but would replace %d", res.table, read, n)
-			}
-			return c.appendRollups(res.table, 0, rows)
-		})
+		}
+		return c.appendRollups(res.table, 0, m.rows)
+	})
+	if err != nil {
+		return err
 	}
-	if err == nil && sl.last {
-		s.backlog.merged(sl.blocks, rows)
+	for _, rows := range m.longer {
+		s.backlog.committed(rows, s.now())
 	}
-	return read - len(rows), err
+	return nil
 }
 
 // rows is the predicate of a slice's rows, but for those of writes after gen.
@@ -155,52 +174,92 @@ func (sl slice) rows(gen int64) where {
 	return w
 }
 
-// mergedRows reads the rows that w selects and merges them, ordered by tenant, metric, start and labels.
-func (s *Store) mergedRows(ctx context.Context, res resolution, w where) (rows []*series.Rollup, read int, err error) {
+// merging is rows merged by tenant, metric, start and labels.
+type merging struct {
+	read int // rows
+	rows []*series.Rollup
+	// longer is what minutes add to longer steps, of rows that were not merged before.
+	longer map[time.Duration][]*series.Rollup
+	groups map[string]*series.Rollup
+}
+
+// mergedRows reads the rows that w selects and merges them.
+func (s *Store) mergedRows(ctx context.Context, res resolution, w where) (*merging, error) {
 	c, err := s.reader()
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	good := false
 	defer func() { s.giveBack(c, good) }()
-	r, err := c.query(ctx, `SELECT tenant, metric, start, labels, `+aggColumns+` FROM `+res.table+` WHERE `+w.sql, w.args...)
+	r, err := c.query(ctx, `SELECT tenant, metric, start, labels, gen, `+aggColumns+` FROM `+res.table+` WHERE `+w.sql, w.args...)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	defer r.close()
-	groups := map[string]*series.Rollup{}
+	m := &merging{longer: map[time.Duration][]*series.Rollup{}, groups: map[string]*series.Rollup{}}
 	in := interner{}
-	var key []byte
-	for ; r.next(); read += r.rows {
+	for ; r.next(); m.read += r.rows {
 		for i := range r.rows {
-			a, err := r.agg(4, i, true)
-			if err != nil {
-				return nil, 0, err
+			if err := m.add(r, i, res.step, in); err != nil {
+				return nil, err
 			}
-			key = r.rollupKey(key[:0], i)
-			if g, ok := groups[string(key)]; ok {
-				g.Agg.Merge(&a)
-				continue
-			}
-			g := &series.Rollup{
-				Tenant: tenant.ID(in.string(r.view(0, i))), Metric: r.int64(1, i), Step: res.step, Start: time.Unix(0, r.int64(2, i)), Agg: a,
-			}
-			r.list(3, i, func(item []byte) { g.Labels = append(g.Labels, in.string(item)) })
-			groups[string(key)] = g
-			rows = append(rows, g)
 		}
 	}
-	sortRollups(rows)
+	sortRollups(m.rows)
+	for _, rows := range m.longer {
+		sortRollups(rows)
+	}
 	good = true
-	return rows, read, nil
+	return m, nil
 }
 
-// rollupKey tells apart what mergedRows must not merge: tenant, metric, start and labels in the first four columns.
+func (m *merging) add(r *result, i int, step time.Duration, in interner) error {
+	a, err := r.agg(5, i, true)
+	if err != nil {
+		return err
+	}
+	u := &series.Rollup{Tenant: tenant.ID(in.string(r.view(0, i))), Metric: r.int64(1, i), Step: step, Start: time.Unix(0, r.int64(2, i)), Agg: a}
+	if step == time.Minute && r.int64(4, i) > 0 {
+		for _, longer := range resolutions() {
+			if longer.step > step {
+				wide := *u
+				wide.Step, wide.Start, wide.Agg = longer.step, series.Align(u.Start, longer.step), series.Agg{}
+				merged, fresh := m.group(r, i, &wide, in)
+				merged.Agg.Merge(&a)
+				if fresh {
+					m.longer[longer.step] = append(m.longer[longer.step], merged)
+				}
+			}
+		}
+	}
+	merged, fresh := m.group(r, i, u, in)
+	if fresh {
+		m.rows = append(m.rows, merged)
+	} else {
+		merged.Agg.Merge(&a)
+	}
+	return nil
+}
+
+// group is the rollup of u's step and start with the labels of a row: u, when there is none yet.
+func (m *merging) group(r *result, row int, u *series.Rollup, in interner) (of *series.Rollup, fresh bool) {
+	var stack [128]byte
+	key := binary.AppendVarint(stack[:0], int64(u.Step))
+	key = binary.AppendVarint(key, u.Start.UnixNano())
+	key = r.rollupKey(key, row)
+	if g, ok := m.groups[string(key)]; ok {
+		return g, false
+	}
+	r.list(3, row, func(item []byte) { u.Labels = append(u.Labels, in.string(item)) })
+	m.groups[string(key)] = u
+	return u, true
+}
+
+// rollupKey tells apart series: tenant, metric and labels in the first four columns.
 func (r *result) rollupKey(key []byte, row int) []byte {
 	v := r.view(0, row)
 	key = append(binary.AppendUvarint(key, uint64(len(v))), v...)
 	key = binary.AppendVarint(key, r.int64(1, row))
-	key = binary.AppendVarint(key, r.int64(2, row))
 	r.list(3, row, func(item []byte) { key = append(binary.AppendUvarint(key, uint64(len(item))), item...) })
 	return key
 }

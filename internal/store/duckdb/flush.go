@@ -135,7 +135,7 @@ func (s *Store) persist(ctx context.Context, r *recent) error {
 		entry.place = entry.number
 	}
 	s.mem.settle(r)
-	rollups := r.everything()
+	rollups := r.minutes()
 	err := s.write(ctx, func(c *conn, gen int64) error {
 		if err := s.room(r.tables()); err != nil { // it may have waited for its turn
 			return err
@@ -156,9 +156,7 @@ func (s *Store) persist(ctx context.Context, r *recent) error {
 	}
 	now := s.now()
 	s.committed.Store(now.UnixNano())
-	for _, rows := range rollups {
-		s.backlog.committed(rows, now)
-	}
+	s.backlog.committed(rollups, now)
 	s.mem.handover.Lock()
 	s.mem.mu.Lock()
 	s.mem.frozen = nil
@@ -186,16 +184,14 @@ func discard(seg *segment.Segment, failed error) error {
 func (r *recent) tables() uint64 { return 64<<10 + uint64(r.cells*rollupBytes)/4 + r.rest } //nolint:gosec // not negative
 
 // persist writes all of a recent but its events.
-func (c *conn) persist(ctx context.Context, r *recent, rollups map[time.Duration][]*series.Rollup, gen int64) error {
+func (c *conn) persist(ctx context.Context, r *recent, rollups []*series.Rollup, gen int64) error {
 	for partition, to := range r.offsets {
 		if err := c.moveOffset(ctx, partition, to); err != nil {
 			return err
 		}
 	}
-	for _, res := range resolutions() {
-		if err := c.appendRollups(res.table, gen, rollups[res.step]); err != nil {
-			return err
-		}
+	if err := c.appendRollups(minutesTable, gen, rollups); err != nil {
+		return err
 	}
 	for partition, p := range r.parts {
 		if err := c.replaceFills(p.fills, gen); err != nil {

@@ -113,7 +113,7 @@ func TestAProcessKilledAtAnyPointOfAFlushOrAMergeLeavesTheStateOfAFlush(t *testi
 	// The transaction is made but for its end.
 	errProvoked := errors.New("provoked")
 	err = s.write(t.Context(), func(c *conn, gen int64) error {
-		r.must(c.persist(t.Context(), s.mem.active, s.mem.active.everything(), gen))
+		r.must(c.persist(t.Context(), s.mem.active, s.mem.active.minutes(), gen))
 		r.must(c.addSegment(entry))
 		checkKilled(t, path, 1, each)
 		return errProvoked

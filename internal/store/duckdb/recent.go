@@ -135,63 +135,16 @@ func appendCellKey(key []byte, u *series.Rollup) []byte {
 	return key
 }
 
-// everything is the rollups of all resolutions.
-func (r *recent) everything() map[time.Duration][]*series.Rollup {
-	all := map[time.Duration][]*series.Rollup{}
-	for _, res := range resolutions() {
-		all[res.step] = r.rollup(res.step)
-	}
-	return all
-}
-
-// rollup makes the rollups of a resolution from those of minutes, in the order in which they are stored.
-func (r *recent) rollup(step time.Duration) []*series.Rollup {
+// minutes are the rollups, in the order in which they are stored.
+func (r *recent) minutes() []*series.Rollup {
 	out := make([]*series.Rollup, 0, r.cells)
 	for _, of := range r.rollups {
 		for _, cell := range of.cells {
 			out = append(out, cell)
 		}
 	}
-	if step > time.Minute {
-		for i, cell := range out {
-			wide := *cell
-			wide.Step, wide.Start = step, series.Align(cell.Start, step)
-			out[i] = &wide
-		}
-	}
 	sortRollups(out)
-	if step > time.Minute {
-		out = mergeEqual(out)
-	}
 	return out
-}
-
-// mergeEqual makes one of sorted rollups that have the same metric, labels and start. Those that it was given may share memory with others, and stay.
-func mergeEqual(rows []*series.Rollup) []*series.Rollup {
-	out := rows[:0]
-	for from := 0; from < len(rows); {
-		to := from + 1
-		for to < len(rows) && sameCell(rows[from], rows[to]) {
-			to++
-		}
-		one := rows[from]
-		if to-from > 1 {
-			sum := *one
-			sum.Agg = series.Agg{}
-			for _, u := range rows[from:to] {
-				sum.Agg.Merge(&u.Agg)
-			}
-			one = &sum
-		}
-		out = append(out, one)
-		from = to
-	}
-	clear(rows[len(out):])
-	return out
-}
-
-func sameCell(a, b *series.Rollup) bool {
-	return a.Tenant == b.Tenant && a.Metric == b.Metric && a.Start.Equal(b.Start) && slices.Equal(a.Labels, b.Labels)
 }
 
 // memory is what the store holds in memory of its own. Commits change it, and flushes hand over from it to the disk.

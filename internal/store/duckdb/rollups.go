@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/pulsestream/pulsestream/internal/series"
 	"github.com/pulsestream/pulsestream/internal/store"
@@ -55,9 +56,18 @@ func (s *Store) Rollups(ctx context.Context, t tenant.ID, q store.RollupQuery, e
 			return nil
 		}
 		g := grouping{tenant: t, metric: q.Metric, bucket: q.Bucket}
-		rows := func(from, to uint64) (where, int64) {
-			w, begin := rollupRows(t, &q), (first+int64(from))*int64(q.Bucket)              //nolint:gosec // from is within last-first
+		rowsOf := func(q *store.RollupQuery, from, to uint64) (where, int64) {
+			w, begin := rollupRows(t, q), (first+int64(from))*int64(q.Bucket)               //nolint:gosec // from is within last-first
 			w.and(`start >= %s AND start < %s`, begin, (first+int64(to)+1)*int64(q.Bucket)) //nolint:gosec // and so is to
+			return w, begin
+		}
+		rows := func(from, to uint64) (where, int64) { return rowsOf(&q, from, to) }
+		// fresh are the rows of minutes that are not in the tables of longer steps yet.
+		minutes := q
+		minutes.From, minutes.To = alignUp(q.From, res.step), alignUp(q.To, res.step)
+		fresh := func(from, to uint64) (where, int64) {
+			w, begin := rowsOf(&minutes, from, to)
+			w.sql += ` AND gen > 0`
 			return w, begin
 		}
 		count := func(from, to uint64) (int, error) {
@@ -71,6 +81,12 @@ func (s *Store) Rollups(ctx context.Context, t tenant.ID, q store.RollupQuery, e
 			n, err := c.gather(ctx, res, &q, w, &g)
 			if err != nil {
 				return 0, err
+			}
+			if res.table != minutesTable {
+				w, _ := fresh(from, to)
+				if _, err := c.gather(ctx, resolution{time.Minute, minutesTable}, &q, w, &g); err != nil {
+					return 0, err
+				}
 			}
 			for len(young) > 0 && young[0].bucket <= first+int64(to) { //nolint:gosec // to is within last-first
 				g.addYoung(&young[0])
@@ -92,8 +108,27 @@ func (c *conn) buckets(ctx context.Context, res resolution, t tenant.ID, q *stor
 			return first, last, nil
 		}
 	}
-	w := rollupRows(t, q)
-	r, err := c.query(ctx, `SELECT min(start), max(start) FROM `+res.table+` WHERE `+w.sql, w.args...)
+	first, last, err = c.stored(ctx, res.table, rollupRows(t, q), width)
+	if err != nil || res.table == minutesTable {
+		return first, last, err
+	}
+	minutes := *q
+	minutes.From, minutes.To = alignUp(q.From, res.step), alignUp(q.To, res.step)
+	w := rollupRows(t, &minutes)
+	w.sql += ` AND gen > 0`
+	from, to, err := c.stored(ctx, minutesTable, w, width)
+	switch {
+	case err != nil || from > to:
+		return first, last, err
+	case first > last:
+		return from, to, nil
+	}
+	return min(first, from), max(last, to), nil
+}
+
+// stored is the first and the last bucket of the rows that w selects; the last before the first when there are none.
+func (c *conn) stored(ctx context.Context, table string, w where, width int64) (first, last int64, err error) {
+	r, err := c.query(ctx, `SELECT min(start), max(start) FROM `+table+` WHERE `+w.sql, w.args...)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -102,6 +137,14 @@ func (c *conn) buckets(ctx context.Context, res resolution, t tenant.ID, q *stor
 		return 0, -1, nil
 	}
 	return floorDiv(r.int64(0, 0), width), floorDiv(r.int64(1, 0), width), nil
+}
+
+// alignUp is the first multiple of step at or after t; no time stays none.
+func alignUp(t time.Time, step time.Duration) time.Time {
+	if a := series.Align(t, step); !t.IsZero() && a.Before(t) {
+		return a.Add(step)
+	}
+	return t
 }
 
 // rollupRows is the predicate of the rows that a query is about.

@@ -57,6 +57,10 @@ const (
 	flushedRow   = `INSERT INTO flushed VALUES (0)`
 )
 
+// minutesTable has the rollups that flushes write. Compaction merges them, and adds what it merges for the first time to the tables of hours and
+// days: what an hour has is in its table and in those rows of minutes that were not compacted yet, whose gen is not 0.
+const minutesTable = "rollup_1m"
+
 // resolution is one of the tables of rollups.
 type resolution struct {
 	step  time.Duration
@@ -64,7 +68,7 @@ type resolution struct {
 }
 
 func resolutions() []resolution {
-	names := map[time.Duration]string{time.Minute: "rollup_1m", time.Hour: "rollup_1h", 24 * time.Hour: "rollup_1d"}
+	names := map[time.Duration]string{time.Minute: minutesTable, time.Hour: "rollup_1h", 24 * time.Hour: "rollup_1d"}
 	var all []resolution
 	for _, step := range series.Resolutions() {
 		all = append(all, resolution{step, names[step]})

@@ -41,7 +41,11 @@ func (s *Store) upgrade(ctx context.Context) error {
 		s.log.Info("events store: upgrading", slog.Float64("progress", float64(min(last, from+flushRows))/float64(last+1)))
 	}
 	return s.write(ctx, func(c *conn, _ int64) error {
-		for _, sql := range []string{segmentsTable, flushedTable, flushedRow, `DROP TABLE events`, fmt.Sprintf(`UPDATE schema_version SET version = %d`, schemaVersion)} {
+		for _, sql := range []string{
+			segmentsTable, flushedTable, flushedRow, `DROP TABLE events`,
+			`UPDATE ` + minutesTable + ` SET gen = 0`, // hours and days have them already
+			fmt.Sprintf(`UPDATE schema_version SET version = %d`, schemaVersion),
+		} {
 			if _, err := c.exec(sql); err != nil {
 				return err
 			}

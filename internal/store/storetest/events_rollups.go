@@ -216,13 +216,14 @@ func rollupsAreNotMixed(t *testing.T, b *bench) {
 	}
 	m.rows = rows
 	b.commit(store.Commit{Rollups: rows})
-	for range 2 {
+	for range 3 {
 		for _, step := range series.Resolutions() { // the longer ones are made of the minutes
 			for metric := range int64(4) {
 				q := day(func(q *store.RollupQuery) { q.Step, q.Metric, q.From = step, metric, noon().AddDate(0, 0, -2) })
 				b.sameRollups(fmt.Sprint("metric ", metric, " at ", step), b.rollups(acme, q), m.answer(q), false)
 			}
 		}
+		b.compact()
 		b.restart()
 	}
 	q := day(func(q *store.RollupQuery) { q.From, q.To = noon().Add(30*time.Minute), noon().Add(31*time.Minute) })
