@@ -181,15 +181,13 @@ func New(ctx context.Context, cfg config.Serve, secrets config.Secrets, opts Opt
 	a.onStop("ingest", func(context.Context) error { committer.Stop(); return nil })
 	door := ingest.NewDoor(ingest.DoorConfig{Committer: committer, Room: a.load.room, Readers: runtime.GOMAXPROCS(0), Ready: a.load.refuse,
 		Refused: seen.refused, Now: opts.Now, Log: opts.Log})
-	if a.reports, err = report.Open(report.Config{Dir: cfg.ReportsDir(), Log: opts.Log, Now: opts.Now, Events: events, Query: engine, Partitions: log.Partitions(),
+	a.reports = report.Open(report.Config{Dir: cfg.ReportsDir(), Log: opts.Log, Now: opts.Now, Events: events, Query: engine, Partitions: log.Partitions(),
 		Metrics: func(ctx context.Context, t tenant.ID) (*metric.Set, error) {
 			d, err := registry.Tenant(ctx, t)
 			return d.Metrics, err
 		},
 		Incomplete: func() bool { return events.Rebuilding() != nil }, Running: min(2, runtime.GOMAXPROCS(0)/2),
-	}); err != nil {
-		return a, err
-	}
+	})
 	handler := api.Handler(api.Deps{
 		Log: opts.Log, Now: opts.Now, Keys: auth.NewKeys(things), Keyring: auth.NewKeyring(things, opts.Now), RateLimit: cfg.RateLimit, Tickets: auth.NewTickets(), Catalog: a.catalog, Registry: registry,
 		Events: events, Incidents: incidents, Query: engine, Reports: a.reports, Vendors: source.NewCatalogue(), Channels: channels, Tester: a.notifier, Door: door,

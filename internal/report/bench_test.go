@@ -49,11 +49,8 @@ func perEvent(b *testing.B, cpu time.Duration, n, bytes int64) {
 }
 
 func order(b *testing.B, source report.Source, format report.Format, n int64) {
-	s, err := report.Open(report.Config{Dir: b.TempDir(), Log: slog.New(slog.DiscardHandler), Now: time.Now, Events: source, Partitions: 1, Running: 1,
+	s := report.Open(report.Config{Dir: b.TempDir(), Log: slog.New(slog.DiscardHandler), Now: time.Now, Events: source, Partitions: 1, Running: 1,
 		Incomplete: func() bool { return false }})
-	if err != nil {
-		b.Fatal(err)
-	}
 	go s.Run(b.Context())
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()

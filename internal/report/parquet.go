@@ -57,7 +57,7 @@ func newParquetEvents(w io.Writer) *parquetEvents {
 	text := parquet.String()
 	repeats := parquet.Encoded(text, &parquet.RLEDictionary)
 	document := parquet.Optional(parquet.JSON())
-	return &parquetEvents{w: newParquetWriter(w, eventHeader(), []parquet.Node{text, repeats, repeats, repeats, timestamp(), timestamp(), document, document})}
+	return &parquetEvents{w: newParquetWriter(w, eventHeader(), []parquet.Node{text, repeats, repeats, text, timestamp(), timestamp(), document, document})}
 }
 
 // timestamp is a time in UTC. It is written as one without a zone, because DuckDB reads those that have one in microseconds.

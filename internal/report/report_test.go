@@ -23,6 +23,11 @@ import (
 
 func TestDuckDBReadsEveryEventOfAParquetReportByteForByte(t *testing.T) {
 	all := append(odd()[:20:20], realistic(300_000)...)
+	for i := range all { // more different types than a dictionary takes, in both row groups
+		if i >= 50_000 {
+			all[i].Type += "." + all[i].ID + strings.Repeat("x", i%60)
+		}
+	}
 	r := newRig(t, &events{all: append(all, odd()...)}, nil) // more than a row group
 	r.run()
 	want := append(all, odd()[:20]...)
@@ -376,5 +381,17 @@ func TestManyTenantsAtOnceGetTheirOwnEvents(t *testing.T) {
 		if done := r.wait(one, report.Done, report.Failed); done.Rows != each {
 			t.Errorf("%+v", done)
 		}
+	}
+}
+
+func TestADirectoryThatCannotBeMadeRefusesOrdersAndLetsTheServerStart(t *testing.T) {
+	blocked := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, &events{}, func(c *report.Config) { c.Dir = filepath.Join(blocked, "reports") })
+	r.run()
+	if _, err := r.Order("acme", report.Order{Kind: report.Events, Format: report.CSV}); err == nil {
+		t.Error("an order is taken and cannot be kept")
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -80,8 +82,9 @@ func (j *job) shown() Report {
 	return r
 }
 
-// Open reads what there is, and takes up again what was not whole. Nothing is written before Run.
-func Open(cfg Config) (*Service, error) {
+// Open reads what there is, and takes up again what was not whole; Run writes it. A directory that cannot be read or made is no reason for a server
+// not to start: the log says so, and orders are refused with the reason.
+func Open(cfg Config) *Service {
 	if cfg.Disk == nil {
 		cfg.Disk = SystemDisk
 	}
@@ -89,16 +92,19 @@ func Open(cfg Config) (*Service, error) {
 	s := &Service{cfg: cfg, signer: newSigner(), wake: make(chan struct{}, 1), jobs: map[string]*job{}, turn: newTurns()}
 	found, err := s.load()
 	if err != nil {
-		return nil, err
+		s.cfg.Log.Warn("reports cannot be kept", "file.path", cfg.Dir, "error.message", err.Error())
 	}
 	for _, r := range found {
 		s.jobs[r.ID] = &job{report: r}
 	}
-	return s, nil
+	return s
 }
 
 // Order takes an order. It is on disk when it returns.
 func (s *Service) Order(t tenant.ID, o Order) (Report, error) {
+	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {
+		return Report{}, fmt.Errorf("make the directory of reports: %w", err)
+	}
 	if err := s.room(0); err != nil {
 		return Report{}, err
 	}

@@ -129,7 +129,7 @@ func (s *Store) persist(ctx context.Context, r *recent) error {
 	var entry segmentEntry
 	if r.tail.Len() > 0 {
 		var err error
-		if seg, entry, err = s.seal(&r.tail); err != nil {
+		if seg, entry, err = s.seal(s.builder, &r.tail); err != nil {
 			return err
 		}
 		entry.place = entry.number

@@ -239,9 +239,6 @@ func TestAnEndedContextStopsWhoWaitsForAFlush(t *testing.T) {
 	if err := s.flush(ctx, 1); !errors.Is(err, context.Canceled) {
 		t.Errorf("flush: %v", err)
 	}
-	if _, err := s.mergeSegments(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("merge: %v", err)
-	}
 	<-s.flushing
 	if n := newReader(t, s, 0).scan(5); n != 5 {
 		t.Errorf("%d events", n)

@@ -102,7 +102,7 @@ func TestAProcessKilledAtAnyPointOfAFlushOrAMergeLeavesTheStateOfAFlush(t *testi
 	commit()
 
 	// The segment is made, the transaction is not.
-	seg, entry, err := s.seal(&s.mem.active.tail)
+	seg, entry, err := s.seal(s.builder, &s.mem.active.tail)
 	r.must(err)
 	r.must(os.WriteFile(s.segmentPath(entry.number+1)+".new", []byte("PSseg"), 0o600)) // the next one was begun
 	checkKilled(t, path, 1, each)

@@ -100,7 +100,7 @@ func (s *Store) loadSegments(ctx context.Context) error {
 				return fileError(err)
 			}
 			list.all, list.entries = append(list.all, seg), append(list.entries, e)
-			s.numbers = max(s.numbers, e.number)
+			s.numbers.Store(max(s.numbers.Load(), e.number))
 			known[filepath.Base(seg.Path())] = true
 		}
 	}
@@ -131,13 +131,9 @@ func (s *Store) orphans() error {
 }
 
 // seal makes a segment of a tail. It is not part of the store yet. One is made at a time: flushing holds the right to.
-func (s *Store) seal(t *segment.Tail) (*segment.Segment, segmentEntry, error) {
-	s.numbers++
-	e := segmentEntry{number: s.numbers}
-	if s.builder == nil {
-		s.builder = segment.NewBuilder()
-	}
-	info, err := s.builder.Build(t, s.segmentPath(e.number))
+func (s *Store) seal(b *segment.Builder, t *segment.Tail) (*segment.Segment, segmentEntry, error) {
+	e := segmentEntry{number: s.numbers.Add(1)}
+	info, err := b.Build(t, s.segmentPath(e.number))
 	if err != nil {
 		return nil, e, fileError(err)
 	}
@@ -184,7 +180,8 @@ func (s *Store) events(ctx context.Context, t tenant.ID, partition int, read fun
 	return err
 }
 
-// Segments of so few rows are merged when mergeRun of them lie beside each other, or as many as make a large one. All of it is held in memory meanwhile, where
+// Segments of so few rows are merged when mergeRun of them lie beside each other, or as many as make a large one; but not to add a little to one that
+// is much larger than the others, or it would be written again and again. All of it is held in memory meanwhile, where
 // it takes some ten times as many bytes as in the files.
 const (
 	mergeRun   = 8
@@ -192,19 +189,19 @@ const (
 	mergeBytes = 32 << 20  // likewise
 )
 
-func mergeTiers() [2]int64 { return [...]int64{4 << 10, 64 << 10} }
+func mergeTiers() [3]int64 { return [...]int64{4 << 10, 64 << 10, 96 << 10} }
 
 // mergeable finds segments to make one of: from (inclusive) to (exclusive), empty when there are none.
 func mergeable(entries []segmentEntry) (from, to int) {
 	for _, tier := range mergeTiers() {
 		for from := range entries {
-			var rows, bytes int64
+			var rows, bytes, largest int64
 			to := from
 			for to < len(entries) && to-from < 4*mergeRun && entries[to].rows < tier && rows+entries[to].rows <= mergeMost && bytes+entries[to].bytes <= mergeBytes {
-				rows, bytes = rows+entries[to].rows, bytes+entries[to].bytes
+				rows, bytes, largest = rows+entries[to].rows, bytes+entries[to].bytes, max(largest, entries[to].rows)
 				to++
 			}
-			if to-from >= mergeRun || rows >= mergeMost*3/4 {
+			if (to-from >= mergeRun || rows >= mergeMost*3/4) && rows >= 2*largest {
 				return from, to
 			}
 		}
@@ -214,15 +211,13 @@ func mergeable(entries []segmentEntry) (from, to int) {
 
 // mergeSegments makes one of the first segments that are many and small, and says whether there were any.
 func (s *Store) mergeSegments(ctx context.Context) (bool, error) {
-	select {
-	case s.flushing <- struct{}{}:
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
-	defer func() { <-s.flushing }()
+	s.merging.Lock()
+	defer s.merging.Unlock()
 	s.mem.mu.Lock()
 	list := s.mem.segments
-	s.mem.mu.Unlock() // and only who flushes changes it
+	list.users.Add(1)
+	s.mem.mu.Unlock()
+	defer list.release()
 	from, to := mergeable(list.entries)
 	if from == to {
 		return false, nil
@@ -240,7 +235,7 @@ func (s *Store) mergeSegments(ctx context.Context) (bool, error) {
 			return false, fileError(err)
 		}
 	}
-	seg, entry, err := s.seal(t)
+	seg, entry, err := s.seal(s.merger, t)
 	if err != nil {
 		return false, err
 	}
@@ -260,7 +255,7 @@ func (s *Store) mergeSegments(ctx context.Context) (bool, error) {
 		old.Remove()
 	}
 	s.mem.mu.Lock()
-	s.mem.segments = list.replace(from, to, seg, entry)
+	s.mem.segments = s.mem.segments.replace(from, to, seg, entry) // flushes have added to its end only
 	s.mem.mu.Unlock()
 	return true, nil
 }

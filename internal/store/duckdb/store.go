@@ -48,10 +48,12 @@ type Store struct {
 	committed atomic.Int64 // when the last commit was, in Unix nanoseconds
 	mem       memory
 	flushed   atomic.Int64     // number of the last flush
-	flushing  chan struct{}    // holds the right to flush, and to change the list of segments
+	flushing  chan struct{}    // holds the right to flush
 	due       chan struct{}    // holds a token when a flush is due
-	numbers   int64            // the highest of a segment's file; for whoever is flushing
-	builder   *segment.Builder // likewise
+	numbers   atomic.Int64     // the highest of a segment's file
+	builder   *segment.Builder // for whoever is flushing
+	merging   sync.Mutex       // one merge of segments at a time
+	merger    *segment.Builder // for whoever is merging
 	reading   segment.Reader
 	backlog   backlog
 
@@ -89,7 +91,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, openError(cfg.Path, err)
 	}
 	s := &Store{path: cfg.Path, log: cfg.Log, now: cfg.Now, disk: cfg.Disk, db: db, writing: make(chan struct{}, 1), logSize: cfg.CheckpointLog,
-		flushing: make(chan struct{}, 1), due: make(chan struct{}, 1)}
+		flushing: make(chan struct{}, 1), due: make(chan struct{}, 1), builder: segment.NewBuilder(), merger: segment.NewBuilder()}
 	if s.writer, err = db.connect(); err == nil {
 		// A checkpoint as the instance ends would not ask whether there is room for it.
 		_, err = s.writer.exec(`PRAGMA disable_checkpoint_on_shutdown`)
@@ -263,20 +265,6 @@ func (s *Store) giveBack(c *conn, good bool) {
 		return
 	}
 	c.close()
-}
-
-// snapshot is read in a transaction: all statements of the reader see the same commits.
-func (s *Store) snapshot(ctx context.Context, reader func(c *conn) error) error {
-	return s.read(ctx, func(c *conn) error {
-		if _, err := c.exec(`BEGIN`); err != nil {
-			return err
-		}
-		if err := reader(c); err != nil {
-			return err // and the connection is not used again
-		}
-		_, err := c.exec(`ROLLBACK`)
-		return err
-	})
 }
 
 // write runs a writer in a transaction, alone. Nothing of it is kept unless it returns nil. The end of ctx is heeded while it

@@ -29,7 +29,7 @@ func (s *Store) upgrade(ctx context.Context) error {
 		if t.Len() == 0 {
 			continue
 		}
-		seg, e, err := s.seal(t)
+		seg, e, err := s.seal(s.builder, t)
 		if err != nil {
 			return err
 		}

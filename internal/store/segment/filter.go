@@ -1,9 +1,9 @@
 package segment
 
 // A filter says which hashes a tenant's events of a segment may have: a Bloom filter whose bits for a hash all lie in one cache line, so
-// that a look costs one read. With filterBits bits for each event 1 to 2 % of the hashes that are not there pass.
+// that a look costs one read. With filterBits bits for each event less than 1 % of the hashes that are not there pass.
 const (
-	filterBits = 10
+	filterBits = 12
 	lineBytes  = 64
 	probes     = 6
 )

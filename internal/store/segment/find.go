@@ -3,6 +3,7 @@ package segment
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/tenant"
@@ -25,7 +26,7 @@ func (r *Reader) Find(ctx context.Context, s *Set, t tenant.ID, source, id strin
 			return event.Stored{}, false, err
 		}
 		e := seg.tenant(t)
-		if e == nil {
+		if e == nil || best != nil && e.minReceived() > first {
 			continue
 		}
 		may, err := seg.mayHave(e, h)
@@ -55,6 +56,9 @@ func (r *Reader) Find(ctx context.Context, s *Set, t tenant.ID, source, id strin
 	}
 	for i := range s.Views {
 		v := &s.Views[i]
+		if best != nil && v.MinReceived > first {
+			continue
+		}
 		v.each(func(x *row) {
 			if x.hash != h || v.names[x.source] != source {
 				return
@@ -69,6 +73,15 @@ func (r *Reader) Find(ctx context.Context, s *Set, t tenant.ID, source, id strin
 	}
 	ev, err := best.event(d)
 	return ev, err == nil, err
+}
+
+// minReceived is when the first of a tenant's events was received.
+func (e *tenantEntry) minReceived() int64 {
+	first := int64(math.MaxInt64)
+	for i := range e.blocks {
+		first = min(first, e.blocks[i].minReceived)
+	}
+	return first
 }
 
 // mayHave looks into a tenant's filter, of which it reads a line. The whole of it is checked when it is used for the first time.

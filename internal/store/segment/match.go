@@ -111,7 +111,10 @@ func (m *match) runs(b *block, f func(from, to int)) {
 }
 
 // rows calls f with every row of a tail that matches.
-func (m *match) rows(v *View, f func(*row)) {
+func (m *match) rows(v *View, f func(*row)) { m.rowsIn(v, v.each, f) }
+
+// rowsIn is rows in the order in which each goes through them.
+func (m *match) rowsIn(v *View, each func(func(*row)), f func(*row)) {
 	if !m.overlaps(v.MinTime, v.MaxTime) {
 		return
 	}
@@ -126,7 +129,7 @@ func (m *match) rows(v *View, f func(*row)) {
 	if m.Source != "" && source == math.MaxUint32 {
 		return
 	}
-	v.each(func(r *row) {
+	each(func(r *row) {
 		if !kinds[r.kind] || !m.time(r.time) || m.Source != "" && r.source != source || m.hash != 0 && r.hash != m.hash {
 			return
 		}

@@ -64,9 +64,9 @@ func (r *Reader) Page(ctx context.Context, s *Set, t tenant.ID, q store.Page) ([
 	if q.After != nil {
 		p.match.last = min(p.match.last, q.After.Time.UnixNano())
 	}
-	for i := range s.Views {
+	for i := range slices.Backward(s.Views) {
 		v := &s.Views[i]
-		p.match.rows(v, func(x *row) {
+		p.match.rowsIn(v, v.eachBack, func(x *row) {
 			if x.time >= p.least {
 				p.add(found{time: x.time, at: event.Position{Seq: x.seq, Index: x.index}, view: v, row: x})
 			}
@@ -129,7 +129,7 @@ func (p *page) add(f found) bool {
 		}
 	}
 	p.rows = append(p.rows, f)
-	if len(p.rows) >= 8*p.limit+1024 {
+	if len(p.rows) >= 2*p.limit+256 {
 		p.trim()
 	}
 	return true

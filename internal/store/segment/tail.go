@@ -224,6 +224,24 @@ func (v *View) each(f func(*row)) {
 	}
 }
 
+// eachBack is each in the opposite order.
+func (v *View) eachBack(f func(*row)) {
+	first := 0 // row of the last chunk that this view sees
+	last := 0
+	for ; last < len(v.chunks) && first+len(v.chunks[last]) < v.N; last++ {
+		first += len(v.chunks[last])
+	}
+	for n := v.N - first; last >= 0 && n > 0; {
+		chunk := v.chunks[last]
+		for i := n - 1; i >= 0; i-- {
+			f(&chunk[i])
+		}
+		if last--; last >= 0 {
+			n = len(v.chunks[last])
+		}
+	}
+}
+
 // texts finds the parts of a row's texts. They are views.
 func (v *View) texts(r *row) (id, subject string, data, extensions []byte) {
 	b := v.arena[r.chunk][r.off:]
