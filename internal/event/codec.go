@@ -102,13 +102,13 @@ func (d *Decoder) intern(b []byte) string {
 // change before. Tenant, Source and Type are the decoder's own, and may be kept. Position.Seq and Partition are the caller's to set; Index
 // counts from 0.
 func (d *Decoder) Decode(b []byte, each func(Stored) error) error {
-	if len(b) == 0 || b[0] != codecVersion {
-		return fmt.Errorf("%w: unknown version", ErrCodec)
+	r, err := begin(b)
+	if err != nil {
+		return err
 	}
-	r := reader{b: b[1:]}
 	for i := uint32(0); len(r.b) > 0; i++ {
-		ev, ok := d.next(&r)
-		if !ok {
+		var ev Stored
+		if !d.next(&r, &ev) {
 			return fmt.Errorf("%w: event %d is cut short", ErrCodec, i)
 		}
 		ev.Index = i
@@ -119,7 +119,36 @@ func (d *Decoder) Decode(b []byte, each func(Stored) error) error {
 	return nil
 }
 
-func (d *Decoder) next(r *reader) (ev Stored, ok bool) {
+// Append is Decode into the memory of dst. After an error it has the events before what is wrong.
+func (d *Decoder) Append(dst []Stored, b []byte) ([]Stored, error) {
+	r, err := begin(b)
+	if err != nil {
+		return dst, err
+	}
+	for i := uint32(0); len(r.b) > 0; i++ {
+		n := len(dst)
+		if n < cap(dst) {
+			dst = dst[:n+1]
+			dst[n] = Stored{}
+		} else {
+			dst = append(dst, Stored{})
+		}
+		if !d.next(&r, &dst[n]) {
+			return dst[:n], fmt.Errorf("%w: event %d is cut short", ErrCodec, i)
+		}
+		dst[n].Index = i
+	}
+	return dst, nil
+}
+
+func begin(b []byte) (reader, error) {
+	if len(b) == 0 || b[0] != codecVersion {
+		return reader{}, fmt.Errorf("%w: unknown version", ErrCodec)
+	}
+	return reader{b: b[1:]}, nil
+}
+
+func (d *Decoder) next(r *reader, ev *Stored) (ok bool) {
 	flags := r.byte()
 	ev.Tenant = tenant.ID(d.intern(r.bytes()))
 	ev.ID = view(r.bytes())
@@ -135,7 +164,7 @@ func (d *Decoder) next(r *reader) (ev Stored, ok bool) {
 	if flags&flagExtensions != 0 {
 		ev.Extensions = r.bytes()
 	}
-	return ev, !r.bad
+	return !r.bad
 }
 
 type reader struct {

@@ -78,12 +78,12 @@ func (s *session) message(m bus.Message) {
 	before := len(b.commit.Events)
 	s.ids = s.ids[:0]
 	if m.Err == nil {
-		m.Err = s.decoder.Decode(m.Payload, func(ev event.Stored) error {
+		b.commit.Events, m.Err = s.decoder.Append(b.commit.Events, m.Payload)
+		for i := before; i < len(b.commit.Events); i++ {
+			ev := &b.commit.Events[i]
 			ev.Seq, ev.Partition = m.Seq, s.partition
-			b.commit.Events = append(b.commit.Events, ev)
 			s.ids = append(s.ids, s.identifier.entry(ev.Tenant, ev.Source, ev.ID))
-			return nil
-		})
+		}
 	}
 	duplicates := s.events(before)
 	if m.Err != nil {
@@ -143,7 +143,6 @@ func (s *session) events(first int) (duplicates int) {
 		}
 		kept++
 	}
-	clear(all[kept:])
 	b.commit.Events = all[:kept]
 	return duplicates
 }
@@ -215,8 +214,7 @@ func (s *session) newBatch() {
 // reuse keeps the memory of a batch that has been committed, for the next but one.
 func (s *session) reuse(b *batch) {
 	b.rollups.begin()
-	clear(b.commit.Events)
-	clear(b.payloads)
+	clear(b.payloads) // the events stay as they are, and are written over
 	*b = batch{rollups: b.rollups, payloads: b.payloads[:0], commit: store.Commit{Events: b.commit.Events[:0]}}
 	s.spare = b
 }

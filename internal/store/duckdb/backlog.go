@@ -18,7 +18,7 @@ const (
 	grace = time.Minute
 	// A block that is still being written to is merged when it has minPartial partial rows, and rowsPerRow times as many as
 	// there were merged ones: each row is rewritten a bounded number of times.
-	minPartial = 1024
+	minPartial = 4096
 	rowsPerRow = 4
 	// sliceRows is above how many rows a block is merged step by step, so that commits don't have to wait for long.
 	sliceRows = 1 << 13

@@ -31,6 +31,7 @@ type Builder struct {
 	at   int64
 	buf  []byte
 	rows []*row // of the tenant in hand, sorted
+	keys []sortKey
 	ints []int64
 	text column.Texts
 }
@@ -144,6 +145,7 @@ func (b *Builder) tenant(v *View) (*tenantEntry, error) {
 		from = to
 	}
 	clear(b.rows)
+	clear(b.keys[:cap(b.keys)])
 	return e, nil
 }
 
@@ -172,9 +174,34 @@ func (b *Builder) sort(v *View) {
 		next[k]++
 	})
 	for i := range names {
-		slices.SortFunc(b.rows[starts[i]:starts[i+1]], func(x, y *row) int {
-			return cmp.Or(cmp.Compare(x.time, y.time), cmp.Compare(x.seq, y.seq), cmp.Compare(x.index, y.index))
-		})
+		b.sortRun(b.rows[starts[i]:starts[i+1]])
+	}
+}
+
+// sortKey is what rows are sorted by, beside the row: so that to compare two is no walk through memory.
+type sortKey struct {
+	time  int64
+	seq   uint64
+	index uint32
+	row   *row
+}
+
+func (x sortKey) compare(y sortKey) int {
+	return cmp.Or(cmp.Compare(x.time, y.time), cmp.Compare(x.seq, y.seq), cmp.Compare(x.index, y.index))
+}
+
+// sortRun puts the rows of one type into the order of their times and places in the log.
+func (b *Builder) sortRun(rows []*row) {
+	b.keys = b.keys[:0]
+	for _, r := range rows {
+		b.keys = append(b.keys, sortKey{r.time, r.seq, r.index, r})
+	}
+	if slices.IsSortedFunc(b.keys, sortKey.compare) {
+		return
+	}
+	slices.SortFunc(b.keys, sortKey.compare)
+	for i := range b.keys {
+		rows[i] = b.keys[i].row
 	}
 }
 
