@@ -177,6 +177,7 @@ func fillDiskAndStart(r *rig) error {
 	if err := errors.Join(r.setUp(), r.mark()); err != nil {
 		return err
 	}
+	pause(r.ctx, 3*time.Second) // what was committed is on disk within two
 	t := r.write(lightLoad())
 	pause(r.ctx, r.between(200*time.Millisecond, 800*time.Millisecond))
 	err = r.startFull(ballast, t)

@@ -18,17 +18,26 @@ import (
 // openEvents opens the store of events as one that outlives damage.
 func (a *App) openEvents(ctx context.Context, things store.Catalog) (*resilient.Store, error) {
 	path := a.cfg.EventsPath()
+	var last *duckdb.Store // which is closed when another is opened, and may have something in memory that is not on disk
 	return resilient.Open(ctx, resilient.Config{
 		Log: a.opts.Log, Now: a.opts.Now,
 		Open: func(ctx context.Context) (store.Events, error) {
-			s, err := duckdb.Open(ctx, duckdb.Config{Path: path, Log: a.opts.Log, CheckpointLog: checkpointLog})
+			cfg := duckdb.Config{Path: path, Log: a.opts.Log, CheckpointLog: checkpointLog}
+			if last != nil {
+				cfg.Rest = last.Rest()
+			}
+			s, err := duckdb.Open(ctx, cfg)
 			if err != nil {
 				return nil, err // and no *duckdb.Store that is nil within an interface that is not
 			}
+			last = s
 			return s, nil
 		},
-		SetAside: func(now time.Time) (string, error) { return duckdb.SetAside(path, now) },
-		Marker:   path + ".rebuilding",
+		SetAside: func(now time.Time) (string, error) {
+			last = nil // the log gives everything again
+			return duckdb.SetAside(path, now)
+		},
+		Marker: path + ".rebuilding",
 		Reopened: func() {
 			if cached := a.cache.Load(); cached != nil {
 				cached.Reset()

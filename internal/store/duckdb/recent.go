@@ -197,3 +197,37 @@ func (m *memory) recents(flushed int64) []*recent {
 	}
 	return all
 }
+
+// Rest is what a store had in memory when it was closed and could not bring to disk.
+type Rest struct {
+	recents []*recent
+	offsets map[int]store.Offset
+	unsure  map[int]unsure
+}
+
+// Rest is for the store that is opened in the place of this one, which is closed: who has seen a commit goes on seeing it.
+func (s *Store) Rest() *Rest {
+	m := &s.mem
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return &Rest{recents: m.recents(s.flushed.Load()), offsets: m.offsets, unsure: m.unsure}
+}
+
+// inherit takes up what another store had in memory, but for what is on disk as of a flush: of that, nobody knew.
+func (m *memory) inherit(r *Rest, flushed int64) {
+	var young []*recent
+	for _, one := range r.recents {
+		if one.number > flushed && !one.empty() {
+			young = append(young, one)
+		}
+	}
+	switch len(young) {
+	case 0:
+		return
+	case 1:
+		m.active = young[0]
+	default:
+		m.frozen, m.active = young[0], young[1]
+	}
+	m.offsets, m.unsure = r.offsets, r.unsure
+}

@@ -146,6 +146,9 @@ func (s *Store) remember(ctx context.Context) error {
 	if s.mem.offsets, err = s.writer.offsets(ctx); err != nil {
 		return err
 	}
+	if s.rest != nil {
+		s.mem.inherit(s.rest, flushed)
+	}
 	return s.loadSegments(ctx)
 }
 

@@ -27,6 +27,7 @@ type Config struct {
 	CompactEvery  time.Duration // 0 is a second; negative: only when Compact is called
 	CheckpointLog int64         // bytes that the write-ahead log may have before it is written into the file; 0 is 64 MiB
 	Now           func() time.Time
+	Rest          *Rest // of a store of the same file that could not go on and was closed; nil for none
 	// Disk says how many bytes the disk under the file has and how many of them are free; nil asks the operating system.
 	Disk func() (free, size uint64, err error)
 }
@@ -41,6 +42,7 @@ type Store struct {
 
 	writing chan struct{} // holds the right to write: one writer at a time
 	writer  *conn         // of whoever has that right
+	rest    *Rest         // of the store before
 	made    bool          // the file was made when it was opened
 	opened  int64         // settled when the store was opened
 	settled atomic.Int64  // number of the last write that is over: all up to it are stored or never will be
@@ -72,6 +74,7 @@ type Store struct {
 var (
 	_ store.Events  = (*Store)(nil)
 	_ store.Columns = (*Store)(nil)
+	_ store.Rows    = (*Store)(nil)
 )
 
 // maxIdle is how many connections of readers are kept for the next ones.
@@ -90,7 +93,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, openError(cfg.Path, err)
 	}
-	s := &Store{path: cfg.Path, log: cfg.Log, now: cfg.Now, disk: cfg.Disk, db: db, writing: make(chan struct{}, 1), logSize: cfg.CheckpointLog,
+	s := &Store{path: cfg.Path, log: cfg.Log, now: cfg.Now, disk: cfg.Disk, rest: cfg.Rest, db: db, writing: make(chan struct{}, 1), logSize: cfg.CheckpointLog,
 		flushing: make(chan struct{}, 1), due: make(chan struct{}, 1), builder: segment.NewBuilder(), merger: segment.NewBuilder()}
 	if s.writer, err = db.connect(); err == nil {
 		// A checkpoint as the instance ends would not ask whether there is room for it.
