@@ -105,6 +105,8 @@ func goals() []goal {
 		{part: "read", name: byIDName + " p99", most: 10, text: "≤ 10"},
 		{part: "read", name: newestName + " p99", most: 10, text: "≤ 10"},
 		{part: "disk", name: storeName, most: 39, text: "≤ 55, then ≤ 39"},
+		{part: reportPart, name: reportedName, least: 1_000_000, text: "≥ 1 000 000"},
+		{part: reportPart, name: cpuName, most: 2, text: "≤ 2"},
 		{part: "series", name: peakName, most: 600, text: "≤ 600"},
 		{part: "live", name: "queryable to client p99", most: 250, text: "≤ 250"},
 		{part: "live", name: "memory with clients", most: 400, text: "≤ 400"},

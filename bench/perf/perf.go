@@ -22,7 +22,7 @@ type Config struct {
 	Runs    int      // how often each is measured; medians are reported
 	For     time.Duration
 	Tenants int
-	Events  int // of the read and disk parts
+	Events  int // of the read, disk and report parts
 	Clients int // of the live part
 	TempDir string
 	// Profile is a directory for CPU profiles of the server while it works, one a measurement.
@@ -43,6 +43,7 @@ func parts() []part {
 		{"fresh", (*run).fresh}, {"scaling", (*run).scaling}, {"series", (*run).series}, {"live", (*run).live},
 		{"read", func(r *run, ctx context.Context) error { return r.stored(ctx, true) }},
 		{"disk", func(r *run, ctx context.Context) error { return r.stored(ctx, false) }},
+		{reportPart, (*run).reports},
 	}
 }
 

@@ -19,7 +19,7 @@ type perfFlags struct {
 	Runs     int           `help:"How often each part with a server of its own is measured; medians are reported." default:"5"`
 	For      time.Duration `help:"How long such a part sends." default:"10s"`
 	Tenants  int           `help:"Tenants of such a part." default:"50"`
-	Events   int           `help:"Events stored in the read and disk parts." default:"5000000"`
+	Events   int           `help:"Events stored in the read, disk and report parts." default:"5000000"`
 	Clients  int           `help:"WebSocket clients of the live part." default:"10000"`
 	Profiles string        `help:"Write CPU profiles of the servers while they work into a directory." type:"path" placeholder:"DIR"`
 }

@@ -32,29 +32,49 @@ func newSink(f Format, w io.Writer) sink {
 	return newCSVEvents(w)
 }
 
-// events writes a report of events, in the order of the log.
+// events writes a report of events: in about the order of time where the store has them in batches, else in the order of the log.
 func (s *Service) events(ctx context.Context, j *job, r *Report, w io.Writer) error {
-	state, err := s.cfg.Events.Partition(ctx, tenant.Partition(r.Tenant, s.cfg.Partitions))
-	if err != nil {
-		return err
-	}
 	out := newSink(r.Format, w)
-	meter := meter{last: state.Offset.Seq}
-	err = pump(ctx, func(ctx context.Context, each func(*event.Stored) error) error {
-		return s.cfg.Events.Scan(ctx, r.Tenant, store.Scan{EventFilter: r.filter()}, each)
-	}, func(events []event.Stored) error {
-		if err := out.add(events); err != nil {
-			return err
-		}
-		j.rows.Add(int64(len(events)))
-		j.progress.Store(meter.at(events[len(events)-1].Seq))
-		return nil
-	})
+	err := store.ErrOneByOne
+	if rows, ok := s.cfg.Events.(store.Rows); ok {
+		err = rows.Rows(ctx, r.Tenant, r.filter(), func(events []event.Stored, done float64) error {
+			return j.add(out, events, inMillionths(done))
+		})
+	}
+	if errors.Is(err, store.ErrOneByOne) {
+		err = s.scan(ctx, j, r, out)
+	}
 	if err != nil {
 		return err
 	}
 	return out.close()
 }
+
+func (j *job) add(out sink, events []event.Stored, progress uint64) error {
+	if err := out.add(events); err != nil {
+		return err
+	}
+	j.rows.Add(int64(len(events)))
+	j.progress.Store(progress)
+	return nil
+}
+
+// scan takes events one by one.
+func (s *Service) scan(ctx context.Context, j *job, r *Report, out sink) error {
+	state, err := s.cfg.Events.Partition(ctx, tenant.Partition(r.Tenant, s.cfg.Partitions))
+	if err != nil {
+		return err
+	}
+	meter := meter{last: state.Offset.Seq}
+	return pump(ctx, func(ctx context.Context, each func(*event.Stored) error) error {
+		return s.cfg.Events.Scan(ctx, r.Tenant, store.Scan{EventFilter: r.filter()}, each)
+	}, func(events []event.Stored) error {
+		return j.add(out, events, meter.at(events[len(events)-1].Seq))
+	})
+}
+
+// inMillionths is progress in millionths: never all, which only a whole file is.
+func inMillionths(done float64) uint64 { return uint64(math.Min(done, 0.99) * millionths) }
 
 // meter tells from the place in the log how much of a scan is done. Of a log that began anew under stored events it knows nothing, and stands still.
 type meter struct {
@@ -69,7 +89,7 @@ func (m *meter) at(seq uint64) uint64 {
 	}
 	if m.first <= seq && seq <= m.last {
 		done := float64(seq-m.first+1) / float64(m.last-m.first+1)
-		m.most = max(m.most, uint64(math.Min(done, 0.99)*millionths))
+		m.most = max(m.most, inMillionths(done))
 	}
 	return m.most
 }

@@ -65,15 +65,16 @@ func timestamp() parquet.Node {
 	return parquet.Encoded(parquet.TimestampAdjusted(parquet.Nanosecond, false), &parquet.DeltaBinaryPacked)
 }
 
+// The index of pages has their least and greatest times: in the pages themselves, where readers no longer look for them, they would be computed once more.
 func newParquetWriter(w io.Writer, names []string, nodes []parquet.Node) *parquet.GenericWriter[any] {
 	row := ordered{Group: parquet.Group{}, names: names}
 	for i, n := range nodes {
 		row.Group[names[i]] = n
 	}
 	options := []parquet.WriterOption{parquet.NewSchema("row", row), parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}), parquet.PageBufferSize(pageBytes),
-		parquet.WriteBufferSize(0), parquet.DictionaryMaxBytes(dictionaryBytes), parquet.CreatedBy("PulseStream", "1", "")}
+		parquet.WriteBufferSize(0), parquet.DataPageStatistics(false), parquet.DictionaryMaxBytes(dictionaryBytes), parquet.CreatedBy("PulseStream", "1", "")}
 	for i, n := range nodes {
-		if n.Type().Kind() == parquet.ByteArray { // in the order of the log, the least and the greatest text of a page help no reader to skip it
+		if n.Type().Kind() == parquet.ByteArray { // the least and the greatest text of a page help hardly any reader to skip it
 			options = append(options, parquet.SkipPageBounds(names[i]))
 		}
 	}

@@ -22,7 +22,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
-// Source is where events are read. What Scan gives may be kept as long as it is held.
+// Source is where events are read. What Scan gives may be kept as long as it is held. One that is a store.Rows too is read in batches.
 type Source interface {
 	Scan(ctx context.Context, t tenant.ID, s store.Scan, each func(*event.Stored) error) error
 	Partition(ctx context.Context, partition int) (store.PartitionState, error)

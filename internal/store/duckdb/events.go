@@ -47,3 +47,8 @@ func (s *Store) Identities(ctx context.Context, partition int, since time.Time, 
 func (s *Store) ScanColumns(ctx context.Context, t tenant.ID, q store.ColumnScan, each func(*store.ColumnBlock) error) error {
 	return s.events(ctx, t, 0, func(set *segment.Set) error { return s.reading.ScanColumns(ctx, set, t, q, each) })
 }
+
+// Rows implements store.Rows.
+func (s *Store) Rows(ctx context.Context, t tenant.ID, f store.EventFilter, each func([]event.Stored, float64) error) error {
+	return s.events(ctx, t, 0, func(set *segment.Set) error { return s.reading.Rows(ctx, set, t, f, each) })
+}

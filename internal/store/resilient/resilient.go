@@ -60,6 +60,7 @@ type Store struct {
 var (
 	_ store.Events  = (*Store)(nil)
 	_ store.Columns = (*Store)(nil)
+	_ store.Rows    = (*Store)(nil)
 )
 
 // Open opens the store below, replacing it at once if it is damaged.

@@ -96,6 +96,15 @@ func BenchmarkRead(b *testing.B) {
 			}
 		})
 	}
+	b.Run("rows", func(b *testing.B) {
+		b.ReportAllocs()
+		defer cpu(b, rows)()
+		for b.Loop() {
+			if err := r.Rows(b.Context(), set, t, store.EventFilter{}, func([]event.Stored, float64) error { return nil }); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 	b.Run("identities", func(b *testing.B) {
 		defer cpu(b, len(all))()
 		for b.Loop() {

@@ -24,6 +24,15 @@ type block struct {
 	doc       shred.Reader
 	docs      column.Texts // of doc, once whole
 	whole     bool
+	memory    *memory // nil: what is read of the file has memory of its own
+}
+
+// memory is what bytes of the file are read into by a block that becomes another one again and again.
+type memory struct{ column, data []byte }
+
+// again makes the block another one, whose columns are decoded into the memory of this one.
+func (b *block) again(u *unit, m *memory) {
+	b.seg, b.tenant, b.partition, b.entry, b.loaded, b.whole, b.memory = u.seg, u.of.id, u.of.partition, u.entry, 0, false, m
 }
 
 // The sets of columns that readers ask for.
@@ -53,19 +62,33 @@ func (b *block) load(d *column.Decoder, want uint16) error {
 }
 
 func (b *block) decode(d *column.Decoder, col int) error {
-	raw, err := b.seg.read(b.entry.columns[col], true)
+	raw, err := b.read(col)
 	if err != nil {
 		return err
 	}
 	switch col {
 	case colTime, colSeq, colIndex, colReceived, colFlags:
-		b.ints[col], err = column.DecodeInts(nil, raw, b.len())
+		b.ints[col], err = column.DecodeInts(b.ints[col], raw, b.len())
 		return err
 	case colData:
 		b.doc.Use(d)
 		return b.openDocuments(d, raw)
 	}
 	return d.Texts(&b.texts[col], raw, b.len())
+}
+
+// read reads a column of the file. Documents are decoded bit by bit, and need theirs as long as the block is read.
+func (b *block) read(col int) (raw []byte, err error) {
+	p := b.entry.columns[col]
+	switch {
+	case b.memory == nil:
+		return b.seg.read(p, true)
+	case col == colData:
+		b.memory.data, err = b.seg.readInto(b.memory.data, p, true)
+		return b.memory.data, err
+	}
+	b.memory.column, err = b.seg.readInto(b.memory.column, p, true)
+	return b.memory.column, err
 }
 
 // kind is the type of a row.
@@ -83,18 +106,24 @@ func (b *block) position(i int) event.Position {
 }
 
 // event makes the event of a row, for which colsHead or colsAll must be loaded; its texts are views.
-func (b *block) event(i int) event.Stored {
+func (b *block) event(i int) (ev event.Stored) {
+	b.put(&ev, i, b.kind(i))
+	return ev
+}
+
+// put is event for a row whose type is known.
+func (b *block) put(ev *event.Stored, i int, kind string) {
 	flags := b.ints[colFlags][i]
-	ev := event.Stored{Tenant: b.tenant, Partition: b.partition, Position: b.position(i), Event: event.Event{
-		ID: view(b.texts[colID].At(i)), Source: view(b.texts[colSource].At(i)), Subject: view(b.texts[colSubject].At(i)), Type: b.kind(i),
-		Time: time.Unix(0, b.ints[colTime][i]).UTC(), Received: time.Unix(0, b.ints[colReceived][i]).UTC(), Identified: flags&flagIdentified != 0}}
+	ev.Tenant, ev.Partition, ev.Position = b.tenant, b.partition, b.position(i)
+	ev.ID, ev.Source, ev.Subject, ev.Type = view(b.texts[colID].At(i)), view(b.texts[colSource].At(i)), view(b.texts[colSubject].At(i)), kind
+	ev.Time, ev.Received = time.Unix(0, b.ints[colTime][i]).UTC(), time.Unix(0, b.ints[colReceived][i]).UTC()
+	ev.Identified, ev.Data, ev.Extensions = flags&flagIdentified != 0, nil, nil
 	if b.whole && flags&flagData != 0 {
 		ev.Data = b.docs.At(i)
 	}
 	if b.loaded&(1<<colExtensions) != 0 && flags&flagExtensions != 0 {
 		ev.Extensions = b.texts[colExtensions].At(i)
 	}
-	return ev
 }
 
 // documents decodes the data of all rows.

@@ -71,8 +71,14 @@ func (s *Segment) load() error {
 }
 
 // read reads a piece of the file.
-func (s *Segment) read(p place, checked bool) ([]byte, error) {
-	b := make([]byte, p.len)
+func (s *Segment) read(p place, checked bool) ([]byte, error) { return s.readInto(nil, p, checked) }
+
+// readInto is read into the memory of b, if that is enough.
+func (s *Segment) readInto(b []byte, p place, checked bool) ([]byte, error) {
+	if cap(b) < int(p.len) {
+		b = make([]byte, p.len)
+	}
+	b = b[:p.len]
 	if _, err := s.file.ReadAt(b, p.off); err != nil {
 		if errors.Is(err, io.EOF) {
 			return nil, fmt.Errorf("%s: %w: it is too short", s.path, ErrDamaged)

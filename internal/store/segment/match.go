@@ -2,6 +2,7 @@ package segment
 
 import (
 	"math"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -66,6 +67,11 @@ func (m *match) kind(name string) bool {
 func (m *match) overlaps(first, last int64) bool { return last >= m.from && first <= m.last }
 func (m *match) covers(first, last int64) bool   { return first >= m.from && last <= m.last }
 func (m *match) time(t int64) bool               { return m.covers(t, t) }
+
+// block says whether a block may have rows that match.
+func (m *match) block(e *blockEntry) bool {
+	return m.overlaps(e.minTime, e.maxTime) && slices.ContainsFunc(e.kinds, func(k kindRun) bool { return m.kind(k.kind) })
+}
 
 // columns are those of a block that rows needs.
 func (m *match) columns(e *blockEntry) (want uint16) {

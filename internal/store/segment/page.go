@@ -22,7 +22,7 @@ type Set struct {
 }
 
 // Reader reads Sets. Any number of goroutines may use one: it is there for the memory that it keeps.
-type Reader struct{ decoders sync.Pool }
+type Reader struct{ decoders, rows sync.Pool }
 
 func (r *Reader) decoder() *column.Decoder {
 	if d, ok := r.decoders.Get().(*column.Decoder); ok {
@@ -101,7 +101,7 @@ func (s *Set) blocks(t tenant.ID, m *match) []*block {
 		}
 		for i := range e.blocks {
 			b := &e.blocks[i]
-			if m.overlaps(b.minTime, b.maxTime) && slices.ContainsFunc(b.kinds, func(k kindRun) bool { return m.kind(k.kind) }) {
+			if m.block(b) {
 				all = append(all, &block{seg: seg, tenant: t, partition: e.partition, entry: b})
 			}
 		}

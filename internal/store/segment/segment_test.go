@@ -38,6 +38,7 @@ func (k *kept) checks(g *generator, questions int) {
 		t := g.tenant()
 		k.checkPages(&r, g, t)
 		k.checkScan(&r, g, t)
+		k.checkRows(&r, g, t)
 		k.checkFind(&r, g, t)
 	}
 	for partition := range 2 {
@@ -252,7 +253,15 @@ func everything(t testing.TB, s *Set) (answers []any, err error) {
 	}
 	var ids []store.Identity
 	failed = r.Identities(t.Context(), s, 1, time.Time{}, func(i store.Identity) error { ids = append(ids, i); return nil })
-	return append(answers, ids), cmp.Or(err, failed)
+	answers, err = append(answers, ids), cmp.Or(err, failed)
+	var rows []event.Stored
+	failed = r.Rows(t.Context(), s, "big", store.EventFilter{}, func(events []event.Stored, _ float64) error {
+		for i := range events {
+			rows = append(rows, held(&events[i]))
+		}
+		return nil
+	})
+	return append(answers, rows), cmp.Or(err, failed)
 }
 
 // small is the bytes of a segment of a few hundred events, and what it answers.

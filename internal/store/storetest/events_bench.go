@@ -120,7 +120,44 @@ func (b *bench) scan(t tenant.ID, s store.Scan) []event.Stored {
 		events = append(events, *e)
 		return nil
 	}))
+	if s.After == (event.Position{}) && s.Upto == nil && s.Limit == 0 && !s.WithoutData {
+		b.sameRows(t, s.EventFilter, events)
+	}
 	return events
+}
+
+// sameRows asks a store that has batches for the events that a scan gave.
+func (b *bench) sameRows(t tenant.ID, f store.EventFilter, scanned []event.Stored) {
+	b.t.Helper()
+	rows, ok := b.Events.(store.Rows)
+	if !ok {
+		return
+	}
+	var got []string
+	last := 0.0
+	err := rows.Rows(b.ctx, t, f, func(events []event.Stored, done float64) error {
+		if len(events) == 0 || done < last || done > 1 {
+			b.t.Errorf("a batch of %d rows at %g, behind %g", len(events), done, last)
+		}
+		last = done
+		for i := range events {
+			got = append(got, fmt.Sprintf("%#v", events[i]))
+		}
+		return nil
+	})
+	if errors.Is(err, store.ErrOneByOne) {
+		return
+	}
+	b.must(err)
+	var want []string
+	for i := range scanned {
+		want = append(want, fmt.Sprintf("%#v", scanned[i]))
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		b.t.Errorf("the rows of %+v are %d events, and not those of a scan, %d: %.500q\nwant %.500q", f, len(got), len(want), got, want)
+	}
 }
 
 func (b *bench) identities(partition int, since time.Time) []store.Identity {

@@ -1,0 +1,68 @@
+package report_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/pulsestream/pulsestream/internal/event"
+	"github.com/pulsestream/pulsestream/internal/report"
+	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/tenant"
+)
+
+// batched gives events in batches of three, whose memory it uses again at once; none at all when it says that it cannot.
+type batched struct {
+	events
+	cannot bool
+	given  int
+}
+
+func (s *batched) Rows(ctx context.Context, t tenant.ID, f store.EventFilter, each func([]event.Stored, float64) error) error {
+	if s.cannot {
+		return fmt.Errorf("below: %w", store.ErrOneByOne)
+	}
+	var all []event.Stored
+	if err := s.Scan(ctx, t, store.Scan{EventFilter: f}, func(ev *event.Stored) error { all = append(all, *ev); return nil }); err != nil {
+		return err
+	}
+	batch := make([]event.Stored, 3)
+	for at := 0; at < len(all); at += 3 {
+		n := copy(batch, all[at:])
+		for i := range batch[:n] {
+			batch[i].Data = bytes.Clone(batch[i].Data)
+		}
+		if err := each(batch[:n], float64(at+n)/float64(len(all))); err != nil {
+			return err
+		}
+		s.given += n
+		for i := range batch[:n] {
+			clear(batch[i].Data)
+		}
+		clear(batch)
+	}
+	return nil
+}
+
+func TestAReportOfBatchesIsThatOfAScan(t *testing.T) {
+	for _, format := range []report.Format{report.Parquet, report.CSV} {
+		write := func(e report.Source) []byte {
+			r := newRig(t, &events{}, func(c *report.Config) { c.Events = e })
+			r.run()
+			done := r.wait(r.order("acme", report.Order{Kind: report.Events, Format: format}), report.Done, report.Failed)
+			if done.State != report.Done || done.Rows != 20 || done.Progress != 1 {
+				t.Fatalf("%s: %+v", format, done)
+			}
+			return mustRead(t, r.file(done))
+		}
+		want := write(&events{all: odd()})
+		able, unable := &batched{events: events{all: odd()}}, &batched{events: events{all: odd()}, cannot: true}
+		if got := write(able); !bytes.Equal(got, want) || able.given != 20 {
+			t.Errorf("%s: %d events given in batches, a file of %d bytes, want %d", format, able.given, len(got), len(want))
+		}
+		if got := write(unable); !bytes.Equal(got, want) {
+			t.Errorf("%s: of a source without batches, a file of %d bytes, want %d", format, len(got), len(want))
+		}
+	}
+}
