@@ -9,6 +9,9 @@ GOLANGCI       ?= v2.15.0
 FUZZTIME       ?= 20s
 GOTESTFLAGS    ?=
 ARGS           ?=
+BENCH          ?= .
+COUNT          ?= 6
+PKG            ?= ./internal/event ./internal/ingest ./internal/metric ./internal/process ./internal/series ./internal/store/column ./internal/store/shred ./internal/store/segment
 
 # ---- how make itself behaves ------------------------------------------------------------------------------------
 
@@ -87,6 +90,10 @@ bench: build ## measure everything once, in some minutes (make bench ARGS='--hel
 .PHONY: bench-long
 bench-long: build ## store 100 million events (some 20 GB, most of an hour) and ask for them
 	@$(BIN) bench --parts read --events 100000000 $(or $(ARGS),--runs 3)
+
+.PHONY: bench-go
+bench-go: tools-go ## run the benchmarks of the hot functions; the output is for benchstat (make bench-go BENCH=Parse PKG=./internal/event)
+	@$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PKG)
 
 .PHONY: fuzz
 fuzz: tools-go ## run each fuzz target for FUZZTIME (20s)

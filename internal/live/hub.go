@@ -212,7 +212,7 @@ func (h *Hub) add(r *room, d *series.Delta, seq uint64, oldest int64) {
 	if d.Second >= oldest {
 		m := r.mem[d.Metric]
 		if m == nil {
-			m = &memory{seconds: map[int64]map[string]*cell{}}
+			m = newMemory()
 			r.mem[d.Metric] = m
 		}
 		m.add(d, r.key, oldest)

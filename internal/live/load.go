@@ -23,14 +23,10 @@ func (h *Hub) load(ctx context.Context, t tenant.ID, f *feed, v *view) error {
 	v.groups, v.order, v.known, v.snap = map[string]*group{}, nil, map[string]*group{}, nil
 	v.stale, v.folded, v.late = false, false, nil
 	if m := r.mem[id]; m != nil {
-		for second, cells := range m.seconds {
-			if second < v.boundary {
-				continue
-			}
-			for key, c := range cells {
-				v.merge(c.labels, []byte(key), second, &c.agg, 0)
-			}
-		}
+		m.since(v.boundary, func(labels series.Labels, second int64, agg *series.Agg) {
+			r.key = labels.AppendKey(r.key[:0])
+			v.merge(labels, r.key, second, agg, 0)
+		})
 	}
 	for _, l := range r.late {
 		if l.delta.Metric == id {

@@ -315,16 +315,18 @@ func identity(t tenant.ID, source, id string, received int64) store.Identity {
 	return store.Identity{Tenant: t, Source: source, ID: id, Received: time.Unix(0, received).UTC()}
 }
 
-// All calls each with every event of a segment, in no order that means anything.
+// All calls each with every event of a segment, in no order that means anything. An event is only good during the call.
 func (r *Reader) All(ctx context.Context, seg *Segment, each func(*event.Stored)) error {
 	d := r.decoder()
 	defer r.decoders.Put(d)
+	var b block
+	var m memory
 	for _, t := range seg.all {
 		for i := range t.blocks {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			b := &block{seg: seg, tenant: t.id, partition: t.partition, entry: &t.blocks[i]}
+			b.again(&unit{seg: seg, of: t, entry: &t.blocks[i]}, &m)
 			if err := b.load(d, colsAll); err != nil {
 				return err
 			}

@@ -1,0 +1,119 @@
+package live
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/pulsestream/pulsestream/internal/series"
+)
+
+// delta is n observations of one second of a series.
+func delta(dice *rand.Rand, label string, second int64, n int) *series.Delta {
+	d := &series.Delta{Labels: series.Labels{label}, Second: second}
+	for range n {
+		o := series.Observation{At: time.Unix(second, dice.Int64N(1e9))}
+		if dice.IntN(3) > 0 {
+			o.Numeric, o.Value = true, float64(dice.IntN(100))
+		}
+		if dice.IntN(3) > 0 {
+			o.HasDistinct, o.Distinct = true, dice.Uint64()
+		}
+		d.Agg.Add(o)
+	}
+	return d
+}
+
+func TestMemoryHoldsWhatEachSecondOfEachSeriesHasSeen(t *testing.T) {
+	dice := rand.New(rand.NewPCG(1, 2))
+	type place struct {
+		label  string
+		second int64
+	}
+	m, want := newMemory(), map[place]*series.Agg{}
+	for i := range 20_000 {
+		second := int64(1000 + i/2000)
+		if dice.IntN(4) == 0 { // late, so that series are seen in other seconds in between
+			second -= dice.Int64N(8)
+		}
+		d := delta(dice, fmt.Sprint(dice.IntN(150)), second, 1+dice.IntN(2))
+		m.add(d, d.Labels.AppendKey(nil), 0)
+		p := place{d.Labels[0], second}
+		if want[p] == nil {
+			want[p] = &series.Agg{}
+		}
+		want[p].Merge(&d.Agg)
+	}
+	got, cells := map[place]*series.Agg{}, 0
+	m.since(0, func(labels series.Labels, second int64, agg *series.Agg) {
+		p := place{labels[0], second}
+		if got[p] == nil {
+			got[p] = &series.Agg{}
+		}
+		got[p].Merge(agg)
+		cells++
+	})
+	if len(got) != len(want) {
+		t.Fatalf("%d seconds of series are held, want %d", len(got), len(want))
+	}
+	if cells > 2*len(want)+minCells*len(m.seconds) {
+		t.Errorf("%d cells hold %d seconds of series", cells, len(want))
+	}
+	for p, w := range want {
+		g := got[p]
+		if g.Count != w.Count || g.Values != w.Values || g.Sum != w.Sum || g.Last != w.Last || g.LastAt != w.LastAt || string(g.Sketches()) != string(w.Sketches()) {
+			t.Fatalf("%+v: got %+v, want %+v", p, g, w)
+		}
+	}
+	shown := 0
+	m.since(1009, func(_ series.Labels, second int64, _ *series.Agg) {
+		if shown++; second < 1009 {
+			t.Errorf("second %d was shown, though only those from 1009 on were asked for", second)
+		}
+	})
+	if shown == 0 {
+		t.Error("the last second is not shown")
+	}
+}
+
+func TestMemoryForgetsSecondsThatAreTooOld(t *testing.T) {
+	dice := rand.New(rand.NewPCG(1, 2))
+	m := newMemory()
+	for second := range int64(100) {
+		d := delta(dice, "a", 1000+second, 1)
+		m.add(d, []byte("a"), 1000+second-20)
+	}
+	if n := len(m.seconds); n < 20 || n > 32 {
+		t.Errorf("%d seconds are held, want 20 and up to 12 that are about to be forgotten", n)
+	}
+}
+
+// BenchmarkMemoryOfManySeries holds a minute of 4 000 series of which 800 have an event each second.
+func BenchmarkMemoryOfManySeries(b *testing.B) {
+	const all, each, span = 4000, 800, 60
+	dice := rand.New(rand.NewPCG(1, 2))
+	var deltas []*series.Delta
+	for i := range each * span {
+		d := &series.Delta{Labels: series.Labels{fmt.Sprint("series-", dice.IntN(all))}, Second: int64(i / each)}
+		d.Agg.Add(series.Observation{At: time.Unix(d.Second, 0), HasDistinct: true, Distinct: dice.Uint64()})
+		deltas = append(deltas, d)
+	}
+	var key []byte
+	var before, after runtime.MemStats
+	b.ReportAllocs()
+	for b.Loop() {
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		m := newMemory()
+		for _, d := range deltas {
+			key = d.Labels.AppendKey(key[:0])
+			m.add(d, key, 0)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		runtime.KeepAlive(m)
+	}
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(len(deltas)), "B/event")
+}
