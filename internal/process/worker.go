@@ -46,7 +46,7 @@ const (
 	maxBatchEvents = 20_000
 	maxBatchHeld   = 1_000 // entries of the quarantine
 	maxBatchBytes  = 16 << 20
-	fillChunk      = 5_000 // stored events per step of filling a new metric
+	fillChunk      = 20_000 // stored events per step of filling a new metric
 	maxStates      = 10_000
 )
 

@@ -64,6 +64,7 @@ type columnScan struct {
 	subject int // the field whose distinct values are counted when there is no value; -1: none
 	levels  []level
 	cells   []cell   // of the groups
+	read    int      // rows of columns
 	rows    []uint32 // that pass the filters
 	groups  []uint32 // of these
 	tail    raw
@@ -132,6 +133,9 @@ type cell struct {
 	agg    series.Agg
 }
 
+// columnShare is how many rows of columns may be read for each event: they are that much cheaper.
+const columnShare = 20
+
 // newColumnScan is false when the program cannot be computed from columns.
 func (r *run) newColumnScan(c *collector, plans *columnPlans) (*columnScan, bool) {
 	plan, ok := plans.of(r.program)
@@ -185,7 +189,8 @@ func (s *columnScan) block(b *store.ColumnBlock) error {
 	if len(b.Times) == 0 {
 		return nil
 	}
-	if s.run.scanned += len(b.Times); s.run.scanned > s.run.limits.scanned {
+	s.read += len(b.Times)
+	if s.read > columnShare*s.run.limits.scanned {
 		return s.run.tooMany()
 	}
 	s.rows = slices.Grow(s.rows[:0], len(b.Times))

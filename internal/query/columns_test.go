@@ -264,7 +264,7 @@ func TestColumnsOfTooManyGroupsFold(t *testing.T) {
 	if n := len(got.Series); n != 11 || *got.Series[10].Total != 290 {
 		t.Errorf("got %d series", n)
 	}
-	limits.scanned = 299
+	limits.scanned = 299 / columnShare
 	q, _ := Parse(values("from=2026-03-04T10:00:00Z&to=2026-03-04T10:05:00Z&step=1s"), s.visits.Definition(), at("2026-03-04T11:00:00Z"))
 	var limit *LimitError
 	if _, err := s.engine.Run(context.Background(), acme, s.visits, q); !errors.As(err, &limit) {
