@@ -109,10 +109,7 @@ func readFrame(b []byte) (f frame, length int, err error) {
 	}, length, nil
 }
 
-// payload is what was appended. It may be part of the bytes that the frame was read from.
-func (f frame) payload() ([]byte, error) { return f.unpack(nil) }
-
-// unpack is payload that is put into buf if it has to be decompressed, and fits.
+// unpack is what was appended, put into buf if it has to be decompressed and fits. It may be part of the bytes that the frame was read from.
 func (f frame) unpack(buf []byte) ([]byte, error) {
 	if f.flags&flagS2 == 0 {
 		return f.stored, nil

@@ -24,7 +24,7 @@ func TestAFrameGivesBackWhatWentIn(t *testing.T) {
 		if err != nil || length != len(b)-6 || f.partition != 3 || f.producer != 7 || f.number != 9 {
 			t.Fatalf("%d bytes: %+v, length %d, %v", len(payload), f, length, err)
 		}
-		got, err := f.payload()
+		got, err := f.unpack(nil)
 		if err != nil || !bytes.Equal(got, payload) {
 			t.Errorf("%d bytes: %d came back, %v", len(payload), len(got), err)
 		}
@@ -63,7 +63,7 @@ func TestAFrameThatWouldGrowTooLargeIsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(name, err)
 		}
-		if p, err := g.payload(); !errors.Is(err, ErrDamaged) {
+		if p, err := g.unpack(nil); !errors.Is(err, ErrDamaged) {
 			t.Errorf("%s: %d bytes, %v", name, len(p), err)
 		}
 	}

@@ -25,7 +25,7 @@ func FuzzFrame(f *testing.F) {
 		if reserved := b[at+17]; reserved == 0 && !bytes.Equal(fr.append(nil), b[at:at+length]) {
 			t.Fatalf("%x is read as %+v, which is written %x", b[at:at+length], fr, fr.append(nil))
 		}
-		if payload, err := fr.payload(); err == nil && (len(payload) > MaxPayload || len(payload) != fr.size && fr.flags&flagS2 != 0) {
+		if payload, err := fr.unpack(nil); err == nil && (len(payload) > MaxPayload || len(payload) != fr.size && fr.flags&flagS2 != 0) {
 			t.Fatalf("a payload of %d bytes, said were %d", len(payload), fr.size)
 		}
 		if from, to, _, ok := fr.lost(); ok && fr.flags&flagLost == 0 {

@@ -89,7 +89,7 @@ func (v *Visit) ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([
 
 // readBody is ReadBody into memory that is there already.
 func (v *Visit) readBody(w http.ResponseWriter, r *http.Request, buf []byte, limit int64) ([]byte, error) {
-	body, err := web.ReadBodyInto(w, r, buf, limit, v.grow)
+	body, err := web.ReadBody(w, r, buf, limit, v.grow)
 	v.body = int64(len(body))
 	return body, err
 }

@@ -73,8 +73,7 @@ func (r *run) answer(ctx context.Context) (Result, error) {
 }
 
 // Aggregates answers q with what its points are made of, so that later observations can be merged in: at most q.Limit groups,
-// those with the largest totals first, and one of all others last if there are any and q.Other holds. Finish turns them
-// into a result. The groups are the caller's.
+// those with the largest totals first, and one of all others last if there are any and q.Other holds. The groups are the caller's.
 func (e *Engine) Aggregates(ctx context.Context, t tenant.ID, p *metric.Program, q Query) ([]Group, error) {
 	r := e.newRun(t, p, &q)
 	ctx, cancel := r.within(ctx)
@@ -101,11 +100,6 @@ func (r *run) aggregates(ctx context.Context) ([]Group, error) {
 		return nil, err
 	}
 	return plain(fold(c.list(), r.q)), nil
-}
-
-// Finish turns aggregates into a result, as Run would.
-func Finish(def *metric.Definition, q Query, groups []Group) (Result, error) {
-	return newRenderer(def, &q).finish(groups)
 }
 
 // run is one query on its way.

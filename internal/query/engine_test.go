@@ -257,7 +257,7 @@ func TestAggregatesFinishToWhatRunAnswersAndTakeLaterObservations(t *testing.T) 
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := Finish(s.visits.Definition(), q, groups)
+			got, err := finish(s.visits.Definition(), q, groups)
 			if err == nil {
 				err = same(got.Series, want.Series, q.Agg)
 			}
@@ -272,9 +272,9 @@ func TestAggregatesFinishToWhatRunAnswersAndTakeLaterObservations(t *testing.T) 
 	if err != nil || len(groups) != 3 || !groups[2].Other {
 		t.Fatalf("got %v, %v", groups, err)
 	}
-	before, _ := Finish(s.visits.Definition(), q, groups)
+	before, _ := finish(s.visits.Definition(), q, groups)
 	groups[0].At(at("2026-03-04T10:03:00Z").UnixMilli()).Add(series.Observation{})
-	after, _ := Finish(s.visits.Definition(), q, groups)
+	after, _ := finish(s.visits.Definition(), q, groups)
 	if got, want := after.Series[0].Points[3].Value, before.Series[0].Points[3].Value+1; got != want {
 		t.Errorf("a later observation counts: got %v, want %v", got, want)
 	}
@@ -335,11 +335,16 @@ func TestWhatIsNotFiniteIsNoNumber(t *testing.T) {
 		g.At(0).Add(series.Observation{Value: 1.7e308, Numeric: true})
 	}
 	q := Query{From: time.Unix(0, 0), To: time.Unix(60, 0), Step: time.Minute, Agg: series.Sum, Limit: 1}
-	got, err := Finish(revenue(), q, []Group{g})
+	got, err := finish(revenue(), q, []Group{g})
 	if err != nil || got.Series[0].Total != nil || got.Series[0].Points[0].Valid {
 		t.Errorf("got %v, %v", got, err)
 	}
 	if _, err := json.Marshal(got); err != nil {
 		t.Error(err)
 	}
+}
+
+// finish turns aggregates into a result, as Run does.
+func finish(def *metric.Definition, q Query, groups []Group) (Result, error) {
+	return newRenderer(def, &q).finish(groups)
 }

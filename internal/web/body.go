@@ -15,14 +15,9 @@ import (
 )
 
 // ReadBody reads a body of at most limit bytes, before and after decompression (gzip or zstd). Before it takes memory it asks grow for so
-// many bytes in all. The error is a Problem; so should grow's be.
-func ReadBody(w http.ResponseWriter, r *http.Request, limit int64, grow func(int64) error) ([]byte, error) {
-	return ReadBodyInto(w, r, nil, limit, grow)
-}
-
-// ReadBodyInto is ReadBody that puts the body into buf, from its beginning, if it fits there. It asks grow for all that the body takes, wherever
-// that is.
-func ReadBodyInto(w http.ResponseWriter, r *http.Request, buf []byte, limit int64, grow func(int64) error) ([]byte, error) {
+// many bytes in all, wherever they are. The body is put into buf, from its beginning, if it fits there. The error is a Problem; so should
+// grow's be.
+func ReadBody(w http.ResponseWriter, r *http.Request, buf []byte, limit int64, grow func(int64) error) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, tooLarge(limit)
 	}

@@ -33,7 +33,7 @@ func FuzzReadBody(f *testing.F) {
 		r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(sent))
 		r.Header.Set("Content-Encoding", encoding)
 		asked := int64(0)
-		got, err := web.ReadBody(httptest.NewRecorder(), r, limit, func(n int64) error { asked = max(asked, n); return nil })
+		got, err := web.ReadBody(httptest.NewRecorder(), r, nil, limit, func(n int64) error { asked = max(asked, n); return nil })
 		if err != nil {
 			if p := web.ProblemOf(err); p == nil || p.Status < 400 || p.Status > 415 || p.Detail == "" {
 				t.Fatalf("%q of %x: %v", encoding, sent, err)

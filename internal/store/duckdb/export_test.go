@@ -29,3 +29,12 @@ func (s *Store) Flush(ctx context.Context) error { return s.flushNow(ctx) }
 
 // MergeSegments makes one of segments that are many and small.
 func (s *Store) MergeSegments(ctx context.Context) (bool, error) { return s.mergeSegments(ctx) }
+
+// flushNow has all that was committed so far written.
+func (s *Store) flushNow(ctx context.Context) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	return s.flushAll(ctx)
+}

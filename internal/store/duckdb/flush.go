@@ -56,15 +56,6 @@ const (
 	fillingMost  = 1 << 30
 )
 
-// flushNow has all that was committed so far written.
-func (s *Store) flushNow(ctx context.Context) error {
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.leave()
-	return s.flushAll(ctx)
-}
-
 // flushUrgent has what must be seen in the tables written, before they are read. On a full disk they are read as they are.
 func (s *Store) flushUrgent(ctx context.Context) error {
 	number := int64(0)
