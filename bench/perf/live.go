@@ -103,6 +103,9 @@ func (r *run) watched(ctx context.Context, bare *messages) (err error) {
 			return err
 		}
 		s.noteQuiet(bare, alone, idle, memory)
+		if err := s.loaded(ctx, new([]*loaded)); err != nil { // the first load of a server is no measure
+			return err
+		}
 		return s.loaded(ctx, &with)
 	})
 	if err != nil {
@@ -199,6 +202,7 @@ func (s *show) loaded(ctx context.Context, into *[]*loaded) error {
 		return err
 	}
 	s.site.profile = ""
+	s.say("%s: %.0f events/s accepted, %.2f µs CPU an event, p99 from queryable to client %.0f ms, others used %.1f cores", name, l.Accepted, l.CPU, bench.LatencyOf(l.fromQueryable).P99, l.Others)
 	s.report.Works = append(s.report.Works, *l.Work)
 	*into = append(*into, l)
 	return nil

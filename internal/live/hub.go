@@ -291,7 +291,7 @@ func (h *Hub) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer h.writers.close()
-	for range max(1, runtime.GOMAXPROCS(0)/2) { // the others are for what there is to tell about
+	for range runtime.GOMAXPROCS(0) {
 		running.Go(func() { h.writers.run(h.cfg.Now) })
 	}
 	running.Go(func() { h.tick(ctx) })

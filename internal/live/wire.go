@@ -44,13 +44,10 @@ type attempt struct {
 	b   []byte
 	n   int
 	err error
-	f   func(fd uintptr) bool
+	f   func(fd uintptr)
 }
 
-func (a *attempt) once(fd uintptr) bool {
-	a.n, a.err = syscall.Write(int(fd), a.b)
-	return true
-}
+func (a *attempt) once(fd uintptr) { a.n, a.err = send(fd, a.b) }
 
 // try writes as much of b as the connection takes at once. If that is a part, the caller must see to it that finish is called.
 func (w *wire) try(a *attempt, b []byte) (int, error) {
@@ -61,7 +58,8 @@ func (w *wire) try(a *attempt, b []byte) (int, error) {
 		a.f = a.once
 	}
 	a.b, a.n, a.err = b, 0, nil
-	err := w.raw.Write(a.f)
+	// Control does without what Write prepares for having to wait, and mu is there for what Write locks.
+	err := w.raw.Control(a.f)
 	n := max(a.n, 0)
 	a.b = nil
 	if err == nil && a.err != nil && !errors.Is(a.err, syscall.EAGAIN) && !errors.Is(a.err, syscall.EINTR) {
