@@ -72,10 +72,15 @@ type Hub struct {
 	stale   stale
 
 	cmu    sync.Mutex
-	conns  map[*conn]struct{}
+	conns  map[uint64]*conn
+	last   uint64 // number of a connection
 	closed bool
 	ctx    context.Context // of what clients ask for; it ends when the last one has been told that the server stops
 	end    context.CancelFunc
+
+	reading sync.Once
+	poller  *poller // nil where there is none
+	buffers sync.Pool
 }
 
 type incidentKey struct {
@@ -85,7 +90,7 @@ type incidentKey struct {
 
 // New makes a hub. Run must be running for anything to be sent.
 func New(cfg Config) *Hub {
-	h := &Hub{cfg: cfg, rooms: map[tenant.ID]*room{}, changed: make(chan struct{}, 1), ids: map[incidentKey]struct{}{}, conns: map[*conn]struct{}{}}
+	h := &Hub{cfg: cfg, rooms: map[tenant.ID]*room{}, changed: make(chan struct{}, 1), ids: map[incidentKey]struct{}{}, conns: map[uint64]*conn{}}
 	h.clock.wake, h.stale.wake = make(chan struct{}, 1), make(chan struct{}, 1)
 	h.writers.ready.L = &h.writers.mu
 	h.ctx, h.end = context.WithCancel(context.Background())
@@ -352,8 +357,8 @@ func (h *Hub) Close() {
 	}
 	h.closed = true
 	var told sync.WaitGroup
-	for c := range h.conns {
-		told.Go(func() { _ = c.ws.Close(websocket.StatusGoingAway, "the server is stopping") })
+	for _, c := range h.conns {
+		told.Go(func() { c.bye(farewell{websocket.StatusGoingAway, "the server is stopping"}) })
 	}
 	go func() {
 		told.Wait()
