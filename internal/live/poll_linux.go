@@ -60,7 +60,7 @@ func (p *poller) run(ctx context.Context, ready func(number uint64)) error {
 			return n > 0 || err != nil
 		})
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // it was closed
+			return nil
 		}
 		if err = errors.Join(rerr, err); err != nil && !errors.Is(err, syscall.EINTR) {
 			return fmt.Errorf("wait for clients: %w", err)
