@@ -219,8 +219,12 @@ func (s *show) noteQuiet(bare *messages, alone, idle seen, memory int64) {
 	note("server's CPU a frame", "µs", micros(idle.server-base, frames), ceiling{"write to bare TCP", micros(bare.write, 1)})
 	note("clients' CPU a frame", "µs", micros(idle.reading, frames), ceiling{"read from bare TCP", micros(bare.read, 1)})
 	note("from the first to the last of as many bare writes", "ms", bare.burst.Seconds()*1e3*clients/float64(bare.connections))
-	busy := (bare.write + bare.read).Seconds() * clients / updateEvery.Seconds()
-	note("of the machine, left by as many bare messages", "", 1-busy/float64(runtime.NumCPU()))
+	// What the frames of all clients leave of the machine's cores is what ingest can have at most.
+	left := func(frame time.Duration) float64 {
+		return 1 - frame.Seconds()*clients/updateEvery.Seconds()/float64(runtime.NumCPU())
+	}
+	cost := time.Duration(float64(idle.server-base+idle.reading) / frames)
+	note("of the machine's cores, left by the frames", "", left(cost), ceiling{"left by as many bare messages", left(bare.write + bare.read)})
 }
 
 func (s *show) noteSeen(when string, w seen) {

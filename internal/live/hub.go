@@ -3,7 +3,8 @@
 //
 // The stream never waits for a subscriber. Clients who ask the same share one feed: its state is kept once, and each of its frames is
 // encoded once, for all of them. One clock says when frames are due, a few writers send them, and a client that does not take
-// at once what it is sent gets a goroutine until it has. A metric's feed holds absolute values, so a slow client misses
+// at once what it is sent gets a goroutine until it has. Nor has a client a goroutine that waits for what it asks: one poller knows who
+// has sent something. A metric's feed holds absolute values, so a slow client misses
 // steps in between and is told so, but what it is sent next is right. Samples of events are bounded and what does not fit is
 // counted.
 //

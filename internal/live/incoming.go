@@ -92,7 +92,7 @@ func (in *incoming) add(f clientFrame) (opcode byte, payload []byte, whole bool,
 	case f.final && !in.open:
 		return opText, f.payload, true, nil
 	case len(in.message)+len(f.payload) > maxRequestBytes:
-		return 0, nil, false, errTooBig
+		return 0, nil, false, tooBig()
 	}
 	in.message, in.open = append(in.message, f.payload...), true
 	if !f.final {
@@ -136,7 +136,7 @@ func cutFrame(b []byte) (f clientFrame, n int, err error) {
 		length = binary.BigEndian.Uint64(b[2:])
 	}
 	if length > maxRequestBytes {
-		return f, 0, errTooBig
+		return f, 0, tooBig()
 	}
 	n = head + 4 + int(length)
 	if len(b) < n {
@@ -150,7 +150,8 @@ func cutFrame(b []byte) (f clientFrame, n int, err error) {
 	return f, n, nil
 }
 
-var (
-	errTooBig error = &farewell{websocket.StatusMessageTooBig, "a request is too big"}
-	errGone         = errors.New("the client has gone")
-)
+func tooBig() error {
+	return &farewell{websocket.StatusMessageTooBig, "a request is too big"}
+}
+
+var errGone = errors.New("the client has gone")
