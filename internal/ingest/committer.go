@@ -174,9 +174,15 @@ func (g *group) add(t tenant.ID, requests []*request) error {
 	return nil
 }
 
-// offer wakes the writer if what waits is worth a message.
+// ready says whether what waits is worth a message.
+func (g *group) ready() bool {
+	n := g.waiting.Len()
+	return g.stopped || n > 0 && (n >= g.goal || g.bytes >= worth)
+}
+
+// offer wakes the writer if it is.
 func (g *group) offer() {
-	if n := g.waiting.Len(); g.stopped || n > 0 && (n >= g.goal || g.bytes >= worth) {
+	if g.ready() {
 		g.signal()
 	}
 }
@@ -206,11 +212,15 @@ func (g *group) signal() {
 	}
 }
 
-// take removes as many waiting requests as fit into most bytes, at least one, if there is any. They are good until the next take.
+// take removes as many waiting requests as fit into most bytes, at least one, if there are any that are worth a message: an earlier wake-up may have
+// been for others. They are good until the next take.
 func (g *group) take(most int) (requests []*request, stopped bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	requests = g.taken[:0]
+	if !g.ready() {
+		return requests, false
+	}
 	size := batchHead
 	for {
 		next, ok := g.waiting.Peek()
