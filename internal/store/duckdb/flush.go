@@ -10,6 +10,7 @@ import (
 
 	"github.com/pulsestream/pulsestream/internal/series"
 	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/store/pieces"
 	"github.com/pulsestream/pulsestream/internal/store/segment"
 )
 
@@ -222,11 +223,11 @@ func fileError(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, segment.ErrDamaged):
+	case errors.Is(err, pieces.ErrDamaged):
 		return fmt.Errorf("%w: %w", store.ErrDamaged, err)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("%w: %w", store.ErrFull, err)
-	case errors.Is(err, segment.ErrUnreadable), errors.Is(err, syscall.EIO), errors.Is(err, syscall.EROFS):
+	case errors.Is(err, pieces.ErrUnreadable), errors.Is(err, syscall.EIO), errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("%w: %w", store.ErrBroken, err)
 	}
 	return err

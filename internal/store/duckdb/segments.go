@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/pulsestream/pulsestream/internal/store/pieces"
 	"github.com/pulsestream/pulsestream/internal/store/segment"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
@@ -174,7 +175,7 @@ func (s *Store) events(ctx context.Context, t tenant.ID, partition int, read fun
 	s.mem.mu.Unlock()
 	defer held.release()
 	err := read(&set)
-	if errors.Is(err, segment.ErrDamaged) || errors.Is(err, segment.ErrUnreadable) {
+	if errors.Is(err, pieces.ErrDamaged) || errors.Is(err, pieces.ErrUnreadable) {
 		return fileError(err)
 	}
 	return err
