@@ -132,7 +132,7 @@ func (a *Agg) setInside(b []byte) error {
 		}
 		s.quant.positive = append(s.quant.positive, bucket{int32(at), count}) //nolint:gosec // below last
 		left -= count
-		at += int64(min(step>>1, maxIndex*2)) + 1 //nolint:gosec // bounded
+		at += int64(min(step>>1, maxIndex*2)) + 1
 	}
 	if r.bad || at != last || left == 0 {
 		s.quant.reset()

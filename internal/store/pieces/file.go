@@ -14,6 +14,7 @@ import (
 type File struct {
 	file  *os.File
 	path  string
+	magic string
 	size  int64
 	users atomic.Int64
 	gone  atomic.Bool // it is to be removed
@@ -28,21 +29,22 @@ func Open(path, magic string) (*File, *Directory, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("open a file: %w", err)
 	}
-	f := &File{file: in, path: path}
+	f := &File{file: in, path: path, magic: magic}
 	f.users.Store(1)
-	dir, err := f.load(magic)
+	info, err := in.Stat()
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("open a file: %w", err), in.Close())
+	}
+	f.size = info.Size()
+	dir, err := f.load()
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("%s: %w", path, err), in.Close())
 	}
 	return f, dir, nil
 }
 
-func (f *File) load(magic string) (*Directory, error) {
-	info, err := f.file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	f.size = info.Size()
+// load reads the directory, the beginning and the end.
+func (f *File) load() (*Directory, error) {
 	if f.size < MagicSize+FooterSize {
 		return nil, fmt.Errorf("%w: it is too short", ErrDamaged)
 	}
@@ -51,10 +53,10 @@ func (f *File) load(magic string) (*Directory, error) {
 		return nil, err
 	}
 	end, size := binary.LittleEndian.Uint64(foot), binary.LittleEndian.Uint32(foot[8:])
-	if string(foot[16:]) != magic || end > uint64(f.size) || end+uint64(size) != uint64(f.size)-FooterSize || end < MagicSize {
+	if string(foot[16:]) != f.magic || end > uint64(f.size) || end+uint64(size) != uint64(f.size)-FooterSize || end < MagicSize {
 		return nil, fmt.Errorf("%w: its end is not that of such a file", ErrDamaged)
 	}
-	if head, err := f.Read(Place{Len: MagicSize}, false); err != nil || string(head) != magic {
+	if head, err := f.Read(Place{Len: MagicSize}, false); err != nil || string(head) != f.magic {
 		return nil, cmp.Or(err, fmt.Errorf("%w: its beginning is not that of such a file", ErrDamaged))
 	}
 	b, err := f.Read(Place{Off: int64(end), Len: size, CRC: binary.LittleEndian.Uint32(foot[12:])}, true) //nolint:gosec // within the file
@@ -83,6 +85,12 @@ func (f *File) ReadInto(b []byte, p Place, checked bool) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w: a checksum at byte %d is wrong", f.path, ErrDamaged, p.Off)
 	}
 	return b, nil
+}
+
+// CheckDirectory reads all that is no piece again.
+func (f *File) CheckDirectory() error {
+	_, err := f.load()
+	return err
 }
 
 // Check reads a piece and compares its checksum.

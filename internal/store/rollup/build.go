@@ -70,7 +70,7 @@ func (b *Builder) Merge(ctx context.Context, files []*File, long bool, path stri
 				if step > 0 && !long {
 					break
 				}
-				if err := b.merge(ctx, files, k, uint8(step)); err != nil { //nolint:gosec // there are three
+				if err := b.merge(ctx, files, k, uint8(step)); err != nil {
 					return err
 				}
 			}

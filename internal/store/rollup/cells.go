@@ -89,14 +89,14 @@ func (c *cells) grow(n int) {
 	}
 	c.slots = c.slots[:n]
 	clear(c.slots)
-	c.shift = 64 - bits.TrailingZeros(uint(n)) //nolint:gosec // positive
+	c.shift = 64 - bits.TrailingZeros(uint(n))
 	mask := uint64(n - 1)                      //nolint:gosec // positive
 	for at := range c.all {
 		i := slotOf(c.all[at].bucket, c.all[at].group, c.shift)
 		for c.slots[i] != 0 {
 			i = (i + 1) & mask
 		}
-		c.slots[i] = int32(at + 1) //nolint:gosec // far fewer
+		c.slots[i] = int32(at + 1)
 	}
 }
 
@@ -134,7 +134,7 @@ func (c *cells) sort(end int64) {
 				first, last = b, b
 			}
 			first, last = min(first, b), max(last, b)
-			c.more = append(c.more, int32(i)) //nolint:gosec // far fewer
+			c.more = append(c.more, int32(i))
 		}
 	}
 	c.order = grown(c.order, len(c.more))
@@ -178,12 +178,12 @@ func (c *cells) count(n int, to, from []int32, number func(int32) int64) {
 func (c *cells) rank() {
 	order := grown(c.order, len(c.groups))
 	for i := range order {
-		order[i] = int32(i) //nolint:gosec // far fewer
+		order[i] = int32(i)
 	}
 	slices.SortFunc(order, func(a, b int32) int { return slices.CompareFunc(c.groups[a], c.groups[b], strings.Compare) })
 	c.ranks = grown(c.ranks, len(c.groups))
 	for at, i := range order {
-		c.ranks[i] = int32(at) //nolint:gosec // likewise
+		c.ranks[i] = int32(at)
 	}
 	c.order = order
 }

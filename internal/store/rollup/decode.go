@@ -58,7 +58,7 @@ func (d *decoder) rows(src []byte, n int, first, last int64) (err error) {
 			return errCorrupt
 		}
 		if d.values[i] > 0 {
-			d.numeric = append(d.numeric, int32(i)) //nolint:gosec // at most blockRows
+			d.numeric = append(d.numeric, int32(i))
 		}
 	}
 	if err := d.numbers(&p); err != nil {

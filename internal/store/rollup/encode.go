@@ -107,7 +107,7 @@ func (e *encoder) sort() {
 	e.order = grown(e.order, len(e.rows))
 	for i := range e.rows {
 		c := e.rows[i].code
-		e.order[e.starts[c]] = int32(i) //nolint:gosec // at most blockRows
+		e.order[e.starts[c]] = int32(i)
 		e.starts[c]++
 	}
 }
@@ -119,7 +119,7 @@ func (e *encoder) appendRows(dst []byte) []byte {
 	for _, l := range e.labels {
 		most = max(most, len(l))
 	}
-	dst = append(dst, byte(most)) //nolint:gosec // at most maxLabels, see Fits
+	dst = append(dst, byte(most))
 	for dim := range most {
 		e.text.Reset()
 		for _, l := range e.labels {
@@ -134,7 +134,7 @@ func (e *encoder) appendRows(dst []byte) []byte {
 	every := func(*row) bool { return true }
 	dst = e.appendInts(dst, every, func(r *row) int64 { return int64(r.code) })
 	dst = e.appendInts(dst, every, func(r *row) int64 { return r.start })
-	dst = e.appendInts(dst, every, func(r *row) int64 { return int64(r.count) })             //nolint:gosec // comes back the same way
+	dst = e.appendInts(dst, every, func(r *row) int64 { return int64(r.count) })            //nolint:gosec // comes back the same way
 	dst = e.appendInts(dst, every, func(r *row) int64 { return int64(r.count - r.values) }) //nolint:gosec // likewise
 	numeric := func(r *row) bool { return r.values > 0 }
 	dst = e.appendFloats(dst, numeric, func(r *row) float64 { return r.min })

@@ -52,6 +52,9 @@ func (f *File) Rows() (n int) {
 
 // Verify reads everything and compares checksums; each says how many bytes were read, so that the caller may rest, and may end it.
 func (f *File) Verify(each func(bytes int) error) error {
+	if err := f.CheckDirectory(); err != nil {
+		return err
+	}
 	for i := range f.tenants {
 		for j := range f.tenants[i].blocks {
 			for p := range piecesOfBlock {

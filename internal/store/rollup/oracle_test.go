@@ -278,7 +278,9 @@ func TestNumbersComeBackToTheLastBit(t *testing.T) {
 		"any":      func() float64 { return math.Float64frombits(g.Uint64()) },
 		"normal":   func() float64 { return g.NormFloat64() },
 		"integers": func() float64 { return float64(g.IntN(1e6) - 5e5) },
-		"special":  func() float64 { return []float64{0, math.Copysign(0, -1), math.Inf(1), math.NaN(), 1e300, -1e-300, 1.5}[g.IntN(7)] },
+		"special": func() float64 {
+			return []float64{0, math.Copysign(0, -1), math.Inf(1), math.NaN(), 1e300, -1e-300, 1.5}[g.IntN(7)]
+		},
 		"mixed": func() float64 {
 			if g.IntN(100) == 0 {
 				return g.NormFloat64() * 1e9

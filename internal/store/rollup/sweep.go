@@ -244,7 +244,9 @@ func (s *sweep) addRollup(u *series.Rollup) {
 }
 
 // before says whether a rollup in memory lies before a bucket.
-func (s *sweep) before(u *series.Rollup, bucket int64) bool { return s.bucketOf(u.Start.UnixNano()) < bucket }
+func (s *sweep) before(u *series.Rollup, bucket int64) bool {
+	return s.bucketOf(u.Start.UnixNano()) < bucket
+}
 
 // run goes over everything. Young are rollups that are in no file, in order of their starts.
 func (s *sweep) run(ctx context.Context, young []series.Rollup, each func(bucket int64, labels series.Labels, a *series.Agg) error) error {

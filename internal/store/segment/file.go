@@ -54,15 +54,18 @@ func (s *Segment) Rows() (n int) {
 	return n
 }
 
-// Check reads everything and compares checksums; each says how many bytes were read, so that the caller may rest, and may end it.
-func (s *Segment) Check(each func(bytes int) error) error {
+// Verify reads everything and compares checksums; each says how many bytes were read, so that the caller may rest, and may end it.
+func (s *Segment) Verify(each func(bytes int) error) error {
+	if err := s.CheckDirectory(); err != nil {
+		return err
+	}
 	for _, t := range s.all {
 		pieces := []pieces.Place{t.filter}
 		for i := range t.blocks {
 			pieces = append(pieces, t.blocks[i].columns[:]...)
 		}
 		for _, p := range pieces {
-			if err := s.File.Check(p); err != nil {
+			if err := s.Check(p); err != nil {
 				return err
 			}
 			if err := each(int(p.Len)); err != nil {

@@ -91,7 +91,7 @@ func (s *Segment) mayHave(e *tenantEntry, h uint64) (bool, error) {
 		if e.filter.Len == 0 || e.filter.Len%lineBytes != 0 {
 			return false, fmt.Errorf("%s: %w: a filter has %d bytes", s.Path(), pieces.ErrDamaged, e.filter.Len)
 		}
-		if err := s.File.Check(e.filter); err != nil {
+		if err := s.Check(e.filter); err != nil {
 			return false, err
 		}
 		e.checked.Store(true)

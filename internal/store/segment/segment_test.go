@@ -315,7 +315,7 @@ func TestEveryFlippedByteIsFoundAndNoneChangesAnAnswer(t *testing.T) {
 			}
 			continue
 		}
-		if err := s.Check(func(int) error { return nil }); !errors.Is(err, pieces.ErrDamaged) {
+		if err := s.Verify(func(int) error { return nil }); !errors.Is(err, pieces.ErrDamaged) {
 			t.Fatalf("byte %d of %d: neither Open nor Check has found it: %v", at, len(raw), err)
 		}
 		got, err := everything(t, &Set{Segments: []*Segment{s}})
