@@ -1,6 +1,9 @@
 package series
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // Rollups are stored by column: the numbers of an aggregate in columns of their own, then its quantile sketch, then its distinct ones. Nearly all
 // quantile sketches follow from the numbers: of one value, of two, of many equal ones. Those take no bytes.
@@ -143,31 +146,84 @@ func (a *Agg) setInside(b []byte) error {
 	return nil
 }
 
-// AppendDistinct appends what tells the distinct values: nothing when there are none.
-func (a *Agg) AppendDistinct(dst []byte) []byte {
-	switch {
-	case a.form&explicit != 0:
-		return a.sk.unique.append(dst)
-	case a.form&hasHash != 0:
-		return binary.BigEndian.AppendUint64(append(dst, tagFew), a.hash)
+// DistinctKeys appends what tells the distinct values, ascending: the 32 bits of each hash that a sketch of them keeps. They merge as the hashes do, and
+// two of 64 values have the same once in some 16 000 times. When there are so many that the sketch has registers instead, it is encoded as many.
+func (a *Agg) DistinctKeys(dst []uint32) (keys []uint32, many []byte) {
+	if a.form&explicit == 0 {
+		if a.form&hasHash != 0 {
+			dst = append(dst, sparseKey(a.hash))
+		}
+		return dst, nil
 	}
-	return dst
+	u := &a.sk.unique
+	u.settle()
+	if u.sketch != nil {
+		u.sketch.settle() // which may have been made just now
+		if u.sketch.dense != nil {
+			return dst, u.sketch.append(nil)
+		}
+		return append(dst, u.sketch.keys...), nil
+	}
+	from := len(dst)
+	for _, h := range u.few {
+		dst = append(dst, sparseKey(h))
+	}
+	slices.Sort(dst[from:])
+	return dst[:from+len(slices.Compact(dst[from:]))], nil
 }
 
-// SetDistinct reads what AppendDistinct has written, into an aggregate that has no distinct values.
-func (a *Agg) SetDistinct(b []byte) error {
-	switch {
-	case len(b) == 0:
-		return nil
-	case len(b) == 9 && b[0] == tagFew && a.form&explicit == 0:
-		a.hash = binary.BigEndian.Uint64(b[1:])
-		a.form |= hasHash
+// AddDistinctKeys adds what DistinctKeys has given.
+func (a *Agg) AddDistinctKeys(keys []uint32) error {
+	if len(keys) == 0 {
 		return nil
 	}
-	d, err := decodeDistinct(b)
+	previous := int64(-1)
+	for _, k := range keys {
+		zeros := k >> 1 & 63
+		if int64(k) <= previous || k&1 == 0 && k>>1 >= 1<<sparsePrecision || k&1 == 1 && (zeros == 0 || zeros > 64-sparsePrecision+1) {
+			return ErrSketch
+		}
+		previous = int64(k)
+	}
+	a.sketchOfDistinct().addKeys(keys)
+	return nil
+}
+
+// AddManyDistinct adds a sketch that DistinctKeys has given.
+func (a *Agg) AddManyDistinct(many []byte) error {
+	l, err := decodeLogLog(many)
 	if err != nil {
 		return err
 	}
-	a.spell().unique = d
+	a.sketchOfDistinct().merge(l)
 	return nil
+}
+
+// sketchOfDistinct is the sketch of the distinct values, whatever was there before.
+func (a *Agg) sketchOfDistinct() *logLog {
+	u := &a.spell().unique
+	if u.sketch == nil {
+		u.promote()
+	}
+	return u.sketch
+}
+
+// addKeys adds ascending keys.
+func (l *logLog) addKeys(keys []uint32) {
+	switch {
+	case l.dense != nil:
+		for _, k := range keys {
+			if at, rank := register(k); l.dense[at] < rank {
+				l.dense[at] = rank
+			}
+		}
+	case len(l.keys)+len(l.tail) == 0:
+		l.keys = append(l.keys, keys...)
+		l.count()
+	default:
+		l.tail = append(l.tail, keys...)
+		if len(l.tail) >= 256 && len(l.tail) > len(l.keys)/2 {
+			l.settle()
+		}
+	}
 }

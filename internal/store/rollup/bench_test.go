@@ -141,4 +141,3 @@ func TestAllocationsOfAChartDoNotGrowWithItsRows(t *testing.T) {
 		t.Errorf("%v allocations for 20 minutes, %v for 400", few, many)
 	}
 }
-

@@ -138,9 +138,9 @@ func (b *Builder) block() error {
 		case pieceRows:
 			b.buf = e.appendRows(b.buf[:0])
 		case pieceQuant:
-			b.buf = e.appendSketches(b.buf[:0], &e.quant)
+			b.buf = e.appendQuantiles(b.buf[:0])
 		case pieceUnique:
-			b.buf = e.appendSketches(b.buf[:0], &e.unique)
+			b.buf = e.appendDistinct(b.buf[:0])
 		}
 		at, err := b.out.Put(b.buf)
 		if err != nil {

@@ -90,7 +90,7 @@ func (c *cells) grow(n int) {
 	c.slots = c.slots[:n]
 	clear(c.slots)
 	c.shift = 64 - bits.TrailingZeros(uint(n))
-	mask := uint64(n - 1)                      //nolint:gosec // positive
+	mask := uint64(n - 1) //nolint:gosec // positive
 	for at := range c.all {
 		i := slotOf(c.all[at].bucket, c.all[at].group, c.shift)
 		for c.slots[i] != 0 {

@@ -28,7 +28,8 @@ type decoder struct {
 	ints          []int64
 	nums          []float64
 
-	quant, unique column.Texts
+	quant  column.Texts
+	unique distinctKeys
 }
 
 func newDecoder() *decoder { return &decoder{columns: column.NewDecoder()} }
@@ -37,7 +38,7 @@ func newDecoder() *decoder { return &decoder{columns: column.NewDecoder()} }
 func (d *decoder) rows(src []byte, n int, first, last int64) (err error) {
 	p := parts{src: src}
 	count, labels := p.uvarint(), int(p.byte())
-	if p.bad || count == 0 || count > uint64(n) || labels > maxLabels || n > blockRows {
+	if p.bad || count == 0 || count > uint64(max(n, 0)) || labels > maxLabels || n > blockRows {
 		return errCorrupt
 	}
 	d.n, d.series = n, int(count) //nolint:gosec // at most n
@@ -171,19 +172,13 @@ func (d *decoder) someFloats(p *parts, rows []int32) (err error) {
 
 // sketches reads the two other pieces.
 func (d *decoder) sketches(quant, unique []byte) error {
-	for _, c := range []struct {
-		to  *column.Texts
-		src []byte
-	}{{&d.quant, quant}, {&d.unique, unique}} {
-		c.to.Reset()
-		if len(c.src) == 0 {
-			continue
-		}
-		if err := d.columns.Texts(c.to, c.src, d.n); err != nil {
+	d.quant.Reset()
+	if len(quant) > 0 {
+		if err := d.columns.Texts(&d.quant, quant, d.n); err != nil {
 			return err
 		}
 	}
-	return nil
+	return d.unique.read(unique, d.n, d.columns)
 }
 
 // scalars are the numbers of a row.
@@ -191,21 +186,20 @@ func (d *decoder) scalars(i int) series.Agg {
 	return series.Agg{Count: uint64(d.counts[i]), Values: uint64(d.values[i]), Sum: d.sum[i], Min: d.min[i], Max: d.max[i], Last: d.last[i], LastAt: d.lastAt[i]} //nolint:gosec // not negative
 }
 
-// agg makes a the aggregate of a row, in its own memory. Sketches must have been read.
-func (d *decoder) agg(a *series.Agg, i int) error {
-	a.Reset()
-	a.Count, a.Values = uint64(d.counts[i]), uint64(d.values[i]) //nolint:gosec // not negative
-	a.Sum, a.Min, a.Max, a.Last, a.LastAt = d.sum[i], d.min[i], d.max[i], d.last[i], d.lastAt[i]
-	if d.unique.Len() > 0 {
-		if err := a.SetDistinct(d.unique.At(i)); err != nil {
-			return fmt.Errorf("%w: %w", errCorrupt, err)
-		}
-	}
+// mergeInto merges a row into an aggregate, by way of one whose memory is used. Sketches must have been read.
+func (d *decoder) mergeInto(to, one *series.Agg, i int) error {
+	one.Reset()
+	one.Count, one.Values = uint64(d.counts[i]), uint64(d.values[i]) //nolint:gosec // not negative
+	one.Sum, one.Min, one.Max, one.Last, one.LastAt = d.sum[i], d.min[i], d.max[i], d.last[i], d.lastAt[i]
 	var quant []byte
 	if d.quant.Len() > 0 {
 		quant = d.quant.At(i)
 	}
-	if err := a.SetQuantiles(quant); err != nil {
+	if err := one.SetQuantiles(quant); err != nil {
+		return fmt.Errorf("%w: %w", errCorrupt, err)
+	}
+	to.Merge(one)
+	if err := d.unique.addTo(to, i); err != nil {
 		return fmt.Errorf("%w: %w", errCorrupt, err)
 	}
 	return nil

@@ -24,7 +24,7 @@ type encoder struct {
 	labels []series.Labels   // by code
 	rows   []row
 	quant  column.Texts // by row
-	unique column.Texts
+	unique distinctRows
 
 	order  []int32 // rows by series
 	starts []int32
@@ -54,7 +54,7 @@ func (e *encoder) reset() {
 	clear(e.labels)
 	e.labels, e.rows = e.labels[:0], e.rows[:0]
 	e.quant.Reset()
-	e.unique.Reset()
+	e.unique.reset()
 }
 
 // add takes a row in. Labels are kept until reset.
@@ -69,8 +69,7 @@ func (e *encoder) add(start int64, labels series.Labels, a *series.Agg) {
 	e.rows = append(e.rows, row{code, start, a.Count, a.Values, a.Sum, a.Min, a.Max, a.Last, a.LastAt})
 	e.buf = a.AppendQuantiles(e.buf[:0])
 	e.quant.Append(e.buf)
-	e.buf = a.AppendDistinct(e.buf[:0])
-	e.unique.Append(e.buf)
+	e.unique.add(a)
 }
 
 // appendKey appends what tells series apart.
@@ -200,14 +199,17 @@ func (e *encoder) appendFloats(dst []byte, which func(*row) bool, of func(*row) 
 	return appendPart(dst, func(dst []byte) []byte { return e.floats.append(dst, e.nums) })
 }
 
-// appendSketches appends a piece of sketches: nothing when there are none.
-func (e *encoder) appendSketches(dst []byte, of *column.Texts) []byte {
-	if of.Bytes() == 0 {
+// appendQuantiles appends the piece of quantile sketches: nothing when there are none that don't follow from the numbers.
+func (e *encoder) appendQuantiles(dst []byte) []byte {
+	if e.quant.Bytes() == 0 {
 		return dst
 	}
 	e.text.Reset()
 	for _, i := range e.order {
-		e.text.Append(of.At(int(i)))
+		e.text.Append(e.quant.At(int(i)))
 	}
 	return e.columns.AppendTexts(dst, &e.text)
 }
+
+// appendDistinct appends the piece of distinct values: nothing when there are none.
+func (e *encoder) appendDistinct(dst []byte) []byte { return e.unique.append(dst, e.order, e.columns) }

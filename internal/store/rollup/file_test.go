@@ -116,7 +116,7 @@ func FuzzBlocksAreReadOrRefused(f *testing.F) {
 	}
 	first, last := e.bounds()
 	e.sort()
-	f.Add(e.appendRows(nil), e.appendSketches(nil, &e.quant), e.appendSketches(nil, &e.unique), 60, first, last)
+	f.Add(e.appendRows(nil), e.appendQuantiles(nil), e.appendDistinct(nil), 60, first, last)
 	f.Add([]byte{1, 0}, []byte{}, []byte{}, 1, int64(0), int64(0))
 	f.Fuzz(func(t *testing.T, rows, quant, unique []byte, n int, first, last int64) {
 		if n <= 0 || n > blockRows { // the directory's reader looks at it
@@ -127,8 +127,8 @@ func FuzzBlocksAreReadOrRefused(f *testing.F) {
 			return
 		}
 		for i := range n {
-			var a series.Agg
-			if d.agg(&a, i) != nil {
+			var a, one series.Agg
+			if d.mergeInto(&a, &one, i) != nil {
 				return
 			}
 			if len(d.labelsOf(int(d.codes[i]))) > maxLabels {
@@ -168,7 +168,8 @@ func vendors(tenants, minutes, every int, r *rand.Rand) (rows []*series.Rollup) 
 			add := func(metric int64, labels series.Labels, n int, value func() float64) {
 				u := &series.Rollup{Tenant: tenantName(tn), Metric: metric, Labels: labels, Step: time.Minute, Start: at}
 				for range n {
-					o := series.Observation{At: at.Add(time.Duration(r.IntN(60_000)) * time.Millisecond)}
+					o := series.Observation{At: at.Add(time.Duration(r.IntN(60_000)) * time.Millisecond), HasDistinct: true}
+					o.Distinct = uint64(r.ExpFloat64()*300) * 0x9e3779b97f4a7c15 // few subjects come often
 					if value != nil {
 						o.Value, o.Numeric = value(), true
 					}

@@ -1,7 +1,6 @@
 package rollup
 
 import (
-	"bytes"
 	"cmp"
 	"fmt"
 	"math"
@@ -148,12 +147,18 @@ func differ(got, want []series.Rollup) string {
 		same := g.Tenant == w.Tenant && g.Metric == w.Metric && g.Step == w.Step && g.Start.Equal(w.Start) && slices.Equal(g.Labels, w.Labels)
 		x, y := &g.Agg, &w.Agg
 		same = same && x.Count == y.Count && x.Values == y.Values && x.Min == y.Min && x.Max == y.Max && x.Last == y.Last && x.LastAt == y.LastAt &&
-			math.Abs(x.Sum-y.Sum) <= 1e-6 && bytes.Equal(x.Sketches(), y.Sketches())
+			math.Abs(x.Sum-y.Sum) <= 1e-6 && sketches(x) == sketches(y)
 		if !same {
 			return fmt.Sprintf("rollup %d is\n%+v, want\n%+v", i, *g, *w)
 		}
 	}
 	return ""
+}
+
+// sketches are what the sketches tell.
+func sketches(a *series.Agg) string {
+	keys, many := a.DistinctKeys(nil)
+	return fmt.Sprintf("%d %d %x %x", a.Unique(), keys, many, a.AppendQuantiles(nil))
 }
 
 func (g generator) query() store.RollupQuery {
@@ -180,7 +185,7 @@ func (g generator) query() store.RollupQuery {
 func TestFilesAnswerAsGoingThroughAllRollupsWould(t *testing.T) {
 	dir := t.TempDir()
 	b, r := NewBuilder(), &Reader{}
-	for seed := range uint64(12) {
+	for seed := range uint64(8) {
 		g := newGenerator(seed)
 		span := []int{1, 30, 300, 4000}[seed%4]
 		var all []*series.Rollup
@@ -198,7 +203,7 @@ func TestFilesAnswerAsGoingThroughAllRollupsWould(t *testing.T) {
 		}
 		check := func(what string) {
 			t.Helper()
-			for range 60 {
+			for range 40 {
 				q, of := g.query(), tenant.ID(fmt.Sprint("t", g.IntN(4)))
 				if d := differ(query(t, r, set, of, q), expected(all, of, &q)); d != "" {
 					t.Fatalf("seed %d, %s, %s %+v: %s", seed, what, of, q, d)
@@ -239,7 +244,7 @@ func TestManyRowsAreMergedBlockByBlock(t *testing.T) {
 	g := newGenerator(3)
 	for n := range 3 {
 		var rows []*series.Rollup
-		for i := range 30_000 {
+		for i := range 20_000 {
 			at := start().Add(time.Duration(i/20) * time.Minute)
 			rows = append(rows, &series.Rollup{Tenant: "t1", Metric: 1, Step: time.Minute, Start: at, Labels: series.Labels{fmt.Sprint(i % 20)}, Agg: g.agg(at, 1+n)})
 		}
@@ -247,7 +252,7 @@ func TestManyRowsAreMergedBlockByBlock(t *testing.T) {
 		files = append(files, built(t, b, filepath.Join(dir, fmt.Sprint(n)), rows))
 	}
 	path := filepath.Join(dir, "merged")
-	if info, err := b.Merge(t.Context(), files, true, path); err != nil || info.Rows != 30_000 {
+	if info, err := b.Merge(t.Context(), files, true, path); err != nil || info.Rows != 20_000 {
 		t.Fatal(info, err)
 	}
 	one := &Set{Files: []*File{opened(t, path)}}

@@ -161,10 +161,9 @@ func (s *sweep) add(u unit) error {
 			to.MergeScalars(&a)
 			continue
 		}
-		if err := d.agg(&s.one, i); err != nil {
+		if err := d.mergeInto(to, &s.one, i); err != nil {
 			return u.file.corrupt(u.entry, err)
 		}
-		to.Merge(&s.one)
 	}
 	return nil
 }
