@@ -26,7 +26,7 @@ type Config struct {
 	MemoryLimit   int64         // bytes for DuckDB's buffers and queries; 0 is a quarter of the machine's memory, at most 4 GiB
 	Threads       int           // of DuckDB's queries; 0 is GOMAXPROCS
 	CompactEvery  time.Duration // how often files are looked at that may be merged: 0 is a second; negative: only when Compact is called
-	CheckpointLog int64         // bytes that the write-ahead log may have before it is written into the file; 0 is 64 MiB
+	CheckpointLog int64         // bytes that the write-ahead log may have before it is written into the file; 0 is 16 MiB
 	Now           func() time.Time
 	Rest          *Rest // of a store of the same file that could not go on and was closed; nil for none
 	// Disk says how many bytes the disk under the file has and how many of them are free; nil asks the operating system.
@@ -131,7 +131,7 @@ func (c Config) withDefaults() Config {
 		c.CompactEvery = time.Second
 	}
 	if c.CheckpointLog == 0 {
-		c.CheckpointLog = 64 << 20
+		c.CheckpointLog = 16 << 20
 	}
 	if c.Now == nil {
 		c.Now = time.Now
