@@ -30,11 +30,11 @@ type cell struct {
 }
 
 func (c *cells) reset() {
+	if cap(c.all) > 1<<17 { // an unusual question
+		c.all, c.slots, c.order, c.more = nil, nil, nil, nil
+	}
 	clear(c.all) // lets go of the sketches
 	c.all = c.all[:0]
-	if len(c.slots) > 1<<16 {
-		c.slots = nil
-	}
 	clear(c.slots)
 	clear(c.groups)
 	c.groups = c.groups[:0]
