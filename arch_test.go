@@ -96,15 +96,21 @@ func layout() []place {
 		{name: "store", may: nouns, beyond: map[string]string{
 			"alert": "rules and incidents are among what it keeps",
 		}},
-		{name: "store/segment", may: append([]string{"store/column", "store/shred"}, nouns...), beyond: map[string]string{
+		{name: "store/segment", may: append([]string{"store/column", "store/shred", "store/pieces"}, nouns...), beyond: map[string]string{
 			"store": "the seam whose questions about events it answers",
+		}},
+		{name: "store/rollup", may: append([]string{"store/column", "store/pieces"}, nouns...), beyond: map[string]string{
+			"store": "the seam whose questions about rollups it answers",
 		}},
 		{name: "store/*", may: nouns, beyond: map[string]string{
 			"store":         "the seam that a backend fills",
 			"store/segment": "where the embedded backend has its events",
+			"store/rollup":  "where it has its rollups",
+			"store/pieces":  "what may be wrong with the files of both",
 			"alert":         "rules and incidents are among what it keeps",
 		}},
 		{name: "store/shred", may: []string{"store/column"}},
+		{name: "store/pieces"},
 		{name: "store/column"},
 		{name: "process", may: append([]string{"bus"}, nouns...), beyond: map[string]string{
 			"alert": "rules are evaluated on each commit, by the partition's owner",

@@ -29,6 +29,7 @@ func damageScenarios() []scenario {
 		flips("log-meta", "the same in the log's other files", damageKind{match: func(p string) bool { return strings.HasPrefix(p, "log/") && !isBlock(p) && !isGuard(p) }}),
 		flips("duckdb", "the same in the DuckDB file", damageKind{match: is("events.duckdb"), clean: true}),
 		flips("segments", "the same in the segments of events", damageKind{match: isSegment, clean: true}),
+		flips("rollups", "the same in the files of rollups", damageKind{match: isRollups, clean: true}),
 		flips("duckdb-wal", "the same in DuckDB's write-ahead log", damageKind{match: is("events.duckdb.wal")}),
 		flips("sqlite", "the same in a file of the catalog", damageKind{match: is("catalog.sqlite", "catalog-copy.sqlite"), clean: true}),
 		flips("sqlite-wal", "the same in a write-ahead log of the catalog", damageKind{match: is("catalog.sqlite-wal", "catalog-copy.sqlite-wal")}),
@@ -51,6 +52,7 @@ func is(names ...string) func(string) bool {
 }
 func isGuard(p string) bool   { return strings.HasPrefix(p, "log/guard/") }
 func isSegment(p string) bool { return strings.HasSuffix(p, ".seg") }
+func isRollups(p string) bool { return strings.HasSuffix(p, ".rol") }
 func isBlock(p string) bool   { return strings.HasPrefix(p, "log/") && strings.HasSuffix(p, ".blk") }
 
 // damages prepares data once and damages copies of it.

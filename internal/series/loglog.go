@@ -92,6 +92,11 @@ func (l *logLog) settle() {
 	}
 	l.keys = keys[:copy(keys, keys[to:])]
 	l.tail = l.tail[:0]
+	l.count()
+}
+
+// count finds out how many bytes the keys take, and goes over to registers when those are smaller.
+func (l *logLog) count() {
 	l.packed = 0
 	previous := uint32(0)
 	for _, k := range l.keys {

@@ -18,7 +18,6 @@ type writable struct {
 	raw   mapping.Vector
 	data  unsafe.Pointer
 	valid unsafe.Pointer // nil until a null was put
-	child *writable      // of a list
 }
 
 // filling is a chunk that is being filled. Columns count from 0, rows from 0 in each chunk.
@@ -67,9 +66,6 @@ func (c *conn) appendChunks(a mapping.Appender, n int, fill func(f *filling, fro
 		}
 		for i := range f.cols {
 			f.cols[i].set(mapping.DataChunkGetVector(chunk, mapping.IdxT(i)))
-			if mapping.GetTypeId(types[i]) == mapping.TypeList {
-				f.cols[i].child = &writable{}
-			}
 		}
 		fill(&f, from, to)
 		if f.err != nil {
@@ -144,34 +140,6 @@ func (f *filling) blob(col, row int, b []byte) {
 		return
 	}
 	f.cols[col].string(row, asString(b))
-}
-
-// lists puts a VARCHAR[] into each of n rows.
-func (f *filling) lists(col, n int, list func(row int) []string) {
-	total := 0
-	for row := range n {
-		items := list(row)
-		put(&f.cols[col], row, entry{uint64(total), uint64(len(items))})
-		total += len(items)
-	}
-	w := &f.cols[col]
-	if mapping.ListVectorReserve(w.raw, mapping.IdxT(total)) == mapping.StateError ||
-		mapping.ListVectorSetSize(w.raw, mapping.IdxT(total)) == mapping.StateError {
-		f.err = fmt.Errorf("no memory for %d labels", total)
-		return
-	}
-	w.child.set(mapping.ListVectorGetChild(w.raw))
-	i := 0
-	for row := range n {
-		for _, s := range list(row) {
-			if !utf8.ValidString(s) {
-				f.fail(col, s)
-				return
-			}
-			w.child.string(i, s)
-			i++
-		}
-	}
 }
 
 func (f *filling) fail(col int, s string) {

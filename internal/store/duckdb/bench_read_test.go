@@ -127,8 +127,8 @@ func fill(b *testing.B, s *duckdb.Store) {
 	b.Logf("5 M events took %v", time.Since(begin))
 }
 
-// BenchmarkRollups reads a day of one metric with 100 series, of 20 such metrics: as they were committed, each minute's in
-// two parts, and compacted.
+// BenchmarkRollups reads a day of one metric with 100 series, of 20 such metrics: as they were flushed, each minute's in
+// two parts, and in one file.
 func BenchmarkRollups(b *testing.B) {
 	begin := time.Date(2026, 3, 14, 0, 0, 0, 0, time.UTC)
 	for _, compacted := range []bool{false, true} {
@@ -158,7 +158,7 @@ func BenchmarkRollups(b *testing.B) {
 	}
 }
 
-// asItIs keeps a store from compacting by itself.
+// asItIs keeps a store from merging files by itself.
 func asItIs(cfg *duckdb.Config) { cfg.CompactEvery = -1 }
 
 // fillRollups makes a store of 2.9 M series and minutes, in two parts each, and leaves it checkpointed.
@@ -188,7 +188,7 @@ func fillRollups(b *testing.B, dir string, begin time.Time, compact bool) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		b.Logf("compaction merged %d rows away in %v", n, time.Since(start))
+		b.Logf("merging took %d rows away in %v", n, time.Since(start))
 	}
 	if err := s.Close(); err != nil {
 		b.Fatal(err)

@@ -1,16 +1,14 @@
 package duckdb
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 	"unicode/utf8"
 
-	"github.com/pulsestream/pulsestream/internal/series"
 	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/store/rollup"
 	"github.com/pulsestream/pulsestream/internal/store/segment"
 )
 
@@ -113,6 +111,9 @@ func check(c *store.Commit) error {
 		if c.Rollups[i].Step != time.Minute {
 			return fmt.Errorf("events: a commit holds a rollup of %v: those of a minute are committed, and others made of them", c.Rollups[i].Step)
 		}
+		if !rollup.Fits(&c.Rollups[i]) {
+			return fmt.Errorf("a rollup of metric %d has %d labels: %w", c.Rollups[i].Metric, len(c.Rollups[i].Labels), store.ErrRefused)
+		}
 		for _, l := range c.Rollups[i].Labels {
 			if !utf8.ValidString(l) {
 				return fmt.Errorf("label %.100q of metric %d is not UTF-8: %w", l, c.Rollups[i].Metric, store.ErrRefused)
@@ -137,47 +138,6 @@ func (c *conn) offset(ctx context.Context, partition int) (o store.Offset, found
 		return o, false, nil
 	}
 	return store.Offset{Incarnation: r.string(0, 0), Seq: r.uint64(1, 0), Revision: r.uint64(2, 0)}, true, nil
-}
-
-func sortRollups(rows []*series.Rollup) {
-	slices.SortFunc(rows, func(a, b *series.Rollup) int {
-		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Metric, b.Metric), a.Start.Compare(b.Start), slices.Compare(a.Labels, b.Labels))
-	})
-}
-
-// appendRollups adds rows as they are: what belongs together is merged when it is read, and by compaction.
-func (c *conn) appendRollups(table string, gen int64, rows []*series.Rollup) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	return c.appendRows(table, len(rows), func(f *filling, from, to int) {
-		f.lists(3, to-from, func(row int) []string { return rows[from+row].Labels })
-		for i, r := range rows[from:to] {
-			f.string(0, i, string(r.Tenant))
-			f.int64(1, i, r.Metric)
-			f.int64(2, i, r.Start.UnixNano())
-			f.int64(4, i, gen)
-			f.agg(5, i, &r.Agg)
-		}
-	})
-}
-
-// agg puts an aggregate into the eight columns from col on.
-func (f *filling) agg(col, row int, a *series.Agg) {
-	f.uint64(col, row, a.Count)
-	f.uint64(col+1, row, a.Values)
-	f.float64(col+2, row, a.Sum)
-	if a.Values > 0 {
-		f.float64(col+3, row, a.Min)
-		f.float64(col+4, row, a.Max)
-		f.float64(col+5, row, a.Last)
-		f.int64(col+6, row, a.LastAt)
-	} else {
-		for i := col + 3; i <= col+6; i++ {
-			f.null(i, row)
-		}
-	}
-	f.blob(col+7, row, a.Sketches())
 }
 
 // time puts an optional time: null for the zero time, which has no Unix nanoseconds.

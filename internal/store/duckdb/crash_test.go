@@ -223,13 +223,16 @@ func checkTransitions(t *testing.T, s *duckdb.Store, at uint64) {
 
 func TestADamagedFileIsTold(t *testing.T) {
 	t.Setenv(childLog, "yes")
-	segment := func(dir string) string {
-		all, err := filepath.Glob(filepath.Join(dir, "events.duckdb.segments", "*.seg"))
-		if err != nil || len(all) == 0 {
-			t.Fatal(all, err)
+	sealed := func(suffix string) func(dir string) string {
+		return func(dir string) string {
+			all, err := filepath.Glob(filepath.Join(dir, "events.duckdb.segments", "*"+suffix))
+			if err != nil || len(all) == 0 {
+				t.Fatal(all, err)
+			}
+			return all[len(all)/2]
 		}
-		return all[len(all)/2]
 	}
+	segment, rollups := sealed(".seg"), sealed(".rol")
 	for _, c := range []struct {
 		name string
 		file func(dir string) string
@@ -241,6 +244,8 @@ func TestADamagedFileIsTold(t *testing.T) {
 		{"a segment's beginning", segment, func(int64) int64 { return 3 }},
 		{"a segment's directory", segment, func(size int64) int64 { return size - 40 }},
 		{"a segment's end", segment, func(size int64) int64 { return size - 1 }},
+		{"the beginning of a file of rollups", rollups, func(int64) int64 { return 3 }},
+		{"its directory", rollups, func(size int64) int64 { return size - 40 }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -256,16 +261,18 @@ func TestADamagedFileIsTold(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a segment that is missing", func(t *testing.T) {
-		dir := t.TempDir()
-		killed(t, dir, 200, 3)
-		if err := os.Remove(segment(dir)); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := duckdb.Open(t.Context(), duckdb.Config{Path: filepath.Join(dir, "events.duckdb")}); !errors.Is(err, store.ErrDamaged) {
-			t.Errorf("Open: %v, want ErrDamaged", err)
-		}
-	})
+	for name, file := range map[string]func(dir string) string{"a segment": segment, "a file of rollups": rollups} {
+		t.Run(name+" that is missing", func(t *testing.T) {
+			dir := t.TempDir()
+			killed(t, dir, 200, 3)
+			if err := os.Remove(file(dir)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := duckdb.Open(t.Context(), duckdb.Config{Path: filepath.Join(dir, "events.duckdb")}); !errors.Is(err, store.ErrDamaged) {
+				t.Errorf("Open: %v, want ErrDamaged", err)
+			}
+		})
+	}
 }
 
 // flip flips one bit of a file.

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// ForeignFiles are those among the segments that the store does not know.
+// ForeignFiles are those in the folder of sealed files that the store does not know.
 func (s *Store) ForeignFiles() []string {
 	files, err := filepath.Glob(filepath.Join(s.segmentsDir(), "*"))
 	if err != nil {
@@ -17,6 +17,11 @@ func (s *Store) ForeignFiles() []string {
 		defer s.mem.mu.Unlock()
 		for _, seg := range s.mem.segments.all {
 			if seg.Path() == name {
+				return true
+			}
+		}
+		for _, f := range s.mem.rollups.all {
+			if f.Path() == name {
 				return true
 			}
 		}
@@ -38,3 +43,6 @@ func (s *Store) flushNow(ctx context.Context) error {
 	defer s.leave()
 	return s.flushAll(ctx)
 }
+
+// MergeRollups makes one file of rollups of files that are many and small.
+func (s *Store) MergeRollups(ctx context.Context) (bool, error) { return s.mergeRollups(ctx) }

@@ -8,8 +8,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/pulsestream/pulsestream/internal/series"
 	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/store/pieces"
+	"github.com/pulsestream/pulsestream/internal/store/rollup"
 	"github.com/pulsestream/pulsestream/internal/store/segment"
 )
 
@@ -111,48 +112,33 @@ func (s *Store) flush(ctx context.Context, number int64) error {
 	return nil
 }
 
-// persist writes what is frozen to disk: its events as a segment, all else in one transaction, which also says that the segment is there.
+// persist writes what is frozen to disk: its events as a segment, its rollups as a file beside it, all else in one transaction, which also says that
+// those are there.
 func (s *Store) persist(ctx context.Context, r *recent) error {
 	if err := s.room(uint64(r.tail.Bytes()) + r.tables()); err != nil { //nolint:gosec // not negative
 		return err
 	}
-	var seg *segment.Segment
-	var entry segmentEntry
-	if r.tail.Len() > 0 {
-		var err error
-		if seg, entry, err = s.seal(s.builder, &r.tail); err != nil {
-			return err
-		}
-		entry.place = entry.number
-	}
-	s.mem.settle(r)
-	rollups := r.minutes()
-	err := s.write(ctx, func(c *conn, gen int64) error {
-		if err := s.room(r.tables()); err != nil { // it may have waited for its turn
-			return err
-		}
-		if err := c.persist(ctx, r, rollups, gen); err != nil {
-			return err
-		}
-		if seg != nil {
-			if err := c.addSegment(entry); err != nil {
+	f, err := s.sealFlush(r)
+	if err == nil {
+		err = s.write(ctx, func(c *conn, gen int64) error {
+			if err := s.room(r.tables()); err != nil { // it may have waited for its turn
 				return err
 			}
-		}
-		_, err := c.exec(`UPDATE flushed SET number = $1`, r.number)
-		return err
-	})
-	if err != nil {
-		return errors.Join(err, discard(seg, err))
+			return c.persist(ctx, r, f, gen)
+		})
 	}
-	now := s.now()
-	s.committed.Store(now.UnixNano())
-	s.backlog.committed(rollups, now)
+	if err != nil {
+		return errors.Join(err, f.discard(err))
+	}
+	s.committed.Store(s.now().UnixNano())
 	s.mem.handover.Lock()
 	s.mem.mu.Lock()
 	s.mem.frozen = nil
-	if seg != nil {
-		s.mem.segments = s.mem.segments.with(seg, entry)
+	if f.seg != nil {
+		s.mem.segments = s.mem.segments.with(f.seg, f.segEntry)
+	}
+	if f.rolled != nil {
+		s.mem.rollups = s.mem.rollups.with(f.rolled, f.rolledEntry)
 	}
 	s.flushed.Store(r.number)
 	s.mem.mu.Unlock()
@@ -160,29 +146,66 @@ func (s *Store) persist(ctx context.Context, r *recent) error {
 	return nil
 }
 
-// discard lets go of a segment that no transaction has taken up. Its file stays when the transaction may be on disk all the same: the next start looks.
-func discard(seg *segment.Segment, failed error) error {
-	if seg == nil {
-		return nil
-	}
-	if !errors.Is(failed, store.ErrBroken) {
-		seg.Remove()
-	}
-	return seg.Release()
+// flushFiles are the files of a flush, nil where there is none.
+type flushFiles struct {
+	seg         *segment.Segment
+	rolled      *rollup.File
+	segEntry    fileEntry
+	rolledEntry fileEntry
 }
 
-// tables is about how many bytes a recent will take in the tables, and in their log.
+// sealFlush makes the files of a flush.
+func (s *Store) sealFlush(r *recent) (f flushFiles, err error) {
+	if r.tail.Len() > 0 {
+		if f.seg, f.segEntry, err = s.seal(s.builder, &r.tail); err != nil {
+			return f, err
+		}
+	}
+	s.mem.settle(r)
+	if r.cells > 0 {
+		f.rolled, f.rolledEntry, err = s.sealRollups(r.minutes())
+	}
+	return f, err
+}
+
+// discard lets go of the files.
+func (f *flushFiles) discard(failed error) (err error) {
+	if f.seg != nil {
+		err = discard(f.seg, failed)
+	}
+	if f.rolled != nil {
+		err = errors.Join(err, discard(f.rolled, failed))
+	}
+	return err
+}
+
+// discard lets go of a file that no transaction has taken up. It stays when the transaction may be on disk all the same: the next start looks.
+func discard(f sealed, failed error) error {
+	if !errors.Is(failed, store.ErrBroken) {
+		f.Remove()
+	}
+	return f.Release()
+}
+
+// tables is about how many bytes a recent will take in its file of rollups, in the tables, and in their log.
 func (r *recent) tables() uint64 { return 64<<10 + uint64(r.cells*rollupBytes)/4 + r.rest } //nolint:gosec // not negative
 
-// persist writes all of a recent but its events.
-func (c *conn) persist(ctx context.Context, r *recent, rollups []*series.Rollup, gen int64) error {
+// persist writes all of a recent but what its files have, and that those are there.
+func (c *conn) persist(ctx context.Context, r *recent, f flushFiles, gen int64) error {
 	for partition, to := range r.offsets {
 		if err := c.moveOffset(ctx, partition, to); err != nil {
 			return err
 		}
 	}
-	if err := c.appendRollups(minutesTable, gen, rollups); err != nil {
-		return err
+	if f.seg != nil {
+		if err := c.addFile(eventFiles(), f.segEntry); err != nil {
+			return err
+		}
+	}
+	if f.rolled != nil {
+		if err := c.addFile(rollupFiles(), f.rolledEntry); err != nil {
+			return err
+		}
 	}
 	for partition, p := range r.parts {
 		if err := c.replaceFills(p.fills, gen); err != nil {
@@ -200,7 +223,8 @@ func (c *conn) persist(ctx context.Context, r *recent, rollups []*series.Rollup,
 			return err
 		}
 	}
-	return nil
+	err := c.exec(`UPDATE flushed SET number = $1`, r.number)
+	return err
 }
 
 // moveOffset writes a partition's offset. That it follows the one before was decided when the commit was added.
@@ -213,7 +237,7 @@ func (c *conn) moveOffset(ctx context.Context, partition int, to store.Offset) e
 	if found {
 		sql = `UPDATE offsets SET incarnation = $2, seq = $3, revision = $4 WHERE "partition" = $1`
 	}
-	_, err = c.exec(sql, part(partition), to.Incarnation, to.Seq, to.Revision)
+	err = c.exec(sql, part(partition), to.Incarnation, to.Seq, to.Revision)
 	return err
 }
 
@@ -222,11 +246,11 @@ func fileError(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, segment.ErrDamaged):
+	case errors.Is(err, pieces.ErrDamaged):
 		return fmt.Errorf("%w: %w", store.ErrDamaged, err)
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("%w: %w", store.ErrFull, err)
-	case errors.Is(err, segment.ErrUnreadable), errors.Is(err, syscall.EIO), errors.Is(err, syscall.EROFS):
+	case errors.Is(err, pieces.ErrUnreadable), errors.Is(err, syscall.EIO), errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("%w: %w", store.ErrBroken, err)
 	}
 	return err

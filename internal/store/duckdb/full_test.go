@@ -68,7 +68,7 @@ func TestAFlushThatMeetsAFullDiskKeepsAllInMemoryAndWhatIsOnDiskIsSound(t *testi
 	}
 	ballast := fillUp(t, dir)
 
-	// A segment that finds no place leaves nothing behind, and the store goes on.
+	// A segment, or a file of rollups, that finds no place leaves nothing behind, and the store goes on.
 	f.must(f.commit(1000))
 	for range 3 {
 		if err := f.flush(); !errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrBroken) {
@@ -79,12 +79,25 @@ func TestAFlushThatMeetsAFullDiskKeepsAllInMemoryAndWhatIsOnDiskIsSound(t *testi
 	f.must(os.Remove(ballast))
 	f.must(f.flush())
 	f.check()
+	ballast = fillUp(t, dir)
+	f.rollups = 1000
+	f.must(f.commit(0))
+	if err := f.flush(); !errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrBroken) {
+		t.Fatalf("a flush of rollups on a full disk: %v", err)
+	}
+	f.must(os.Remove(ballast))
+	f.must(f.flush())
+	f.rollups = 0
+	f.check()
+	if files := f.s.ForeignFiles(); len(files) > 0 {
+		t.Errorf("there are files %v", files)
+	}
 
 	// A transaction that finds none ends the instance; what is on disk is as it was.
 	onDisk, at := f.n, f.at
 	for range 3 {
 		fillUp(t, dir)
-		f.rollups = 3000
+		f.states = 3000
 		f.must(f.commit(0))
 		if err := f.flush(); !errors.Is(err, store.ErrFull) || !errors.Is(err, store.ErrBroken) || errors.Is(err, store.ErrRefused) {
 			t.Fatalf("a transaction on a full disk: %v", err)
@@ -99,7 +112,7 @@ func TestAFlushThatMeetsAFullDiskKeepsAllInMemoryAndWhatIsOnDiskIsSound(t *testi
 	if err := f.s.Close(); !errors.Is(err, store.ErrBroken) { // its log fits nowhere else
 		t.Errorf("a checkpoint on a full disk: %v", err)
 	}
-	f.rollups, f.urgent = 0, true
+	f.states, f.urgent = 0, true
 	open(Config{Path: path, CompactEvery: -1})
 	if err := f.commit(1); !errors.Is(err, store.ErrFull) || errors.Is(err, store.ErrBroken) {
 		t.Errorf("a store that looks at the disk: %v", err)

@@ -57,6 +57,9 @@ func checkFiles(t *testing.T, s *Store) {
 	for _, seg := range s.mem.segments.all {
 		want = append(want, seg.Path())
 	}
+	for _, f := range s.mem.rollups.all {
+		want = append(want, f.Path())
+	}
 	slices.Sort(want)
 	files, err := filepath.Glob(filepath.Join(s.segmentsDir(), "*"))
 	if err != nil || !slices.Equal(files, want) {
@@ -101,20 +104,19 @@ func TestAProcessKilledAtAnyPointOfAFlushOrAMergeLeavesTheStateOfAFlush(t *testi
 	checkKilled(t, path, 1, each)
 	commit()
 
-	// The segment is made, the transaction is not.
-	seg, entry, err := s.seal(s.builder, &s.mem.active.tail)
+	// The files are made, the transaction is not.
+	made, err := s.sealFlush(s.mem.active)
 	r.must(err)
-	r.must(os.WriteFile(s.segmentPath(entry.number+1)+".new", []byte("PSseg"), 0o600)) // the next one was begun
+	entry := made.segEntry
+	r.must(os.WriteFile(s.filePath(eventFiles(), entry.number+1)+".new", []byte("PSseg"), 0o600)) // the next one was begun
 	checkKilled(t, path, 1, each)
-	r.must(os.Remove(s.segmentPath(entry.number+1) + ".new"))
-	seg.Remove()
-	r.must(seg.Release())
+	r.must(os.Remove(s.filePath(eventFiles(), entry.number+1) + ".new"))
+	r.must(made.discard(nil))
 
 	// The transaction is made but for its end.
 	errProvoked := errors.New("provoked")
 	err = s.write(t.Context(), func(c *conn, gen int64) error {
-		r.must(c.persist(t.Context(), s.mem.active, s.mem.active.minutes(), gen))
-		r.must(c.addSegment(entry))
+		r.must(c.persist(t.Context(), s.mem.active, made, gen))
 		checkKilled(t, path, 1, each)
 		return errProvoked
 	})
@@ -148,6 +150,10 @@ func TestAProcessKilledAtAnyPointOfAFlushOrAMergeLeavesTheStateOfAFlush(t *testi
 	}()
 	<-reading
 	if merged, err := s.mergeSegments(t.Context()); !merged || err != nil {
+		t.Fatal(merged, err)
+	}
+	checkKilled(t, path, 9, each)
+	if merged, err := s.mergeRollups(t.Context()); !merged || err != nil {
 		t.Fatal(merged, err)
 	}
 	if files, err := os.ReadDir(s.segmentsDir()); err != nil || len(files) < 9 {

@@ -12,7 +12,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/store"
 )
 
-// maintain compacts and checkpoints until ctx ends.
+// maintain merges files and makes checkpoints until ctx ends.
 func (s *Store) maintain(ctx context.Context, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -27,25 +27,17 @@ func (s *Store) maintain(ctx context.Context, every time.Duration) {
 	}
 }
 
-// keepUp compacts and checkpoints once. Full says, from one call to the next, that it could not for want of room, which is told once.
+// keepUp merges what is to be merged, and makes a checkpoint if one is due. Full says, from one call to the next, that it could not for want of room, which is told once.
 func (s *Store) keepUp(ctx context.Context, full bool) bool {
 	if s.sick.Load() != nil {
 		return full // what is in memory must not be written
 	}
-	what := "compaction of rollups"
-	err := s.room(compacted)
+	what := "merging of segments"
+	err := s.mergeAll(ctx, s.mergeSegments)
 	if err == nil {
-		var merged int
-		if merged, err = s.compactDue(ctx, s.now()); merged > 0 {
-			s.log.Debug("compacted rollups", slog.Int("rows_fewer", merged))
-		}
+		what, err = "merging of rollups", s.mergeAll(ctx, s.mergeRollups)
 	}
-	for merged := err == nil; merged && ctx.Err() == nil; {
-		if merged, err = s.mergeSegments(ctx); err != nil {
-			what = "merging of segments"
-		}
-	}
-	// A checkpoint may fit into the file as it is, and it frees the log: it is not kept waiting by a compaction that has no room.
+	// A checkpoint may fit into the file as it is, and it frees the log: it is not kept waiting by a merge that has no room.
 	if err == nil || errors.Is(err, store.ErrFull) && !errors.Is(err, store.ErrBroken) {
 		if failed := s.checkpointIfDue(ctx, s.now()); failed != nil {
 			what, err = "checkpoint", failed
@@ -59,6 +51,16 @@ func (s *Store) keepUp(ctx context.Context, full bool) bool {
 		s.log.Error("events store: upkeep failed, it is tried again", slog.String("what", what), slog.Any("error", err))
 	}
 	return again
+}
+
+// mergeAll merges as long as there is something to merge.
+func (s *Store) mergeAll(ctx context.Context, merge func(context.Context) (bool, error)) error {
+	for ctx.Err() == nil {
+		if merged, err := merge(ctx); !merged || err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkpointIfDue writes the write-ahead log into the file when it is big.
@@ -95,7 +97,7 @@ func (s *Store) checkpoint(ctx context.Context) error {
 		return err
 	}
 	defer s.unlock()
-	if _, err := s.writer.exec(`CHECKPOINT`); err != nil {
+	if err := s.writer.exec(`CHECKPOINT`); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
 	return nil

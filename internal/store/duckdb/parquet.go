@@ -56,7 +56,7 @@ func NewParquet(threads int) (*Parquet, error) {
 
 // reset makes the table that events are gathered in anew, which gives its memory back.
 func (p *Parquet) reset() error {
-	_, err := p.c.exec(`CREATE OR REPLACE TABLE events (
+	err := p.c.exec(`CREATE OR REPLACE TABLE events (
 		tenant VARCHAR, "partition" INTEGER, seq UBIGINT, idx UINTEGER, id VARCHAR, source VARCHAR, type VARCHAR,
 		subject VARCHAR, "time" BIGINT, received BIGINT, identified BOOLEAN, data VARCHAR, extensions VARCHAR)`)
 	return err

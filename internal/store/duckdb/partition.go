@@ -38,13 +38,32 @@ func (s *Store) Partition(ctx context.Context, partition int) (store.PartitionSt
 			return err
 		}
 		young.over(&p)
-		_, err = c.exec(`ROLLBACK`)
+		err = c.exec(`ROLLBACK`)
 		return err
 	})
 	if err != nil {
 		return store.PartitionState{}, err
 	}
 	return p, nil
+}
+
+// begin begins a transaction, whose snapshot is that of its first query, and shows what is not in it, oldest first.
+func (s *Store) begin(ctx context.Context, c *conn, show func(*recent)) error {
+	s.mem.handover.RLock()
+	defer s.mem.handover.RUnlock()
+	if err := c.exec(`BEGIN`); err != nil {
+		return err
+	}
+	flushed, err := c.number(ctx, `SELECT number FROM flushed`)
+	if err != nil {
+		return err
+	}
+	s.mem.mu.Lock()
+	defer s.mem.mu.Unlock()
+	for _, r := range s.mem.recents(flushed) {
+		show(r)
+	}
+	return nil
 }
 
 // partition reads what is in the tables, but for an offset that is known already.
@@ -136,7 +155,7 @@ func (c *conn) replaceFills(fills []store.Fill, gen int64) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.exec(`DELETE FROM fills old USING fills new
+	err = c.exec(`DELETE FROM fills old USING fills new
 		WHERE new.gen = $1 AND old.gen < $1 AND old.tenant = new.tenant AND old.metric = new.metric`, gen)
 	return err
 }
@@ -198,12 +217,12 @@ func (c *conn) replaceStates(partition int, states []alert.State, gen int64) err
 	if err != nil {
 		return err
 	}
-	_, err = c.exec(`DELETE FROM rule_states old USING rule_states new
+	err = c.exec(`DELETE FROM rule_states old USING rule_states new
 		WHERE new.gen = $1 AND old.gen < $1 AND old.tenant = new.tenant AND old.rule_id = new.rule_id AND old."group" = new."group"`, gen)
 	if err != nil {
 		return err
 	}
-	_, err = c.exec(`DELETE FROM rule_states WHERE gen = $1 AND phase = $2`, gen, string(alert.PhaseOK))
+	err = c.exec(`DELETE FROM rule_states WHERE gen = $1 AND phase = $2`, gen, string(alert.PhaseOK))
 	return err
 }
 

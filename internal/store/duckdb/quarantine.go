@@ -88,7 +88,7 @@ func (c *conn) takeFromQuarantine(ctx context.Context, keys []store.QuarantineKe
 	if len(attempts) == 0 {
 		return attempts, nil
 	}
-	_, err = c.exec(`DELETE`+among, tenants, ids)
+	err = c.exec(`DELETE`+among, tenants, ids)
 	return attempts, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/alert"
 	"github.com/pulsestream/pulsestream/internal/series"
 	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/store/rollup"
 	"github.com/pulsestream/pulsestream/internal/store/segment"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
@@ -143,7 +144,7 @@ func (r *recent) minutes() []*series.Rollup {
 			out = append(out, cell)
 		}
 	}
-	sortRollups(out)
+	rollup.Sort(out)
 	return out
 }
 
@@ -154,7 +155,8 @@ type memory struct {
 	frozen   *recent // what a flush is writing, nil when none is
 	offsets  map[int]store.Offset
 	unsure   map[int]unsure
-	segments *segments
+	segments *files[*segment.Segment]
+	rollups  *files[*rollup.File]
 	// handover is held by a reader of tables from before its snapshot until it has what is not in that yet; a flush takes it alone to put what is on
 	// disk now in the place of what was in memory.
 	handover sync.RWMutex

@@ -24,8 +24,6 @@ const (
 	// were three, 300 MB of events of 800 bytes that don't compress.
 	rowGroup  = 122_880
 	rewritten = 4 * rowGroup
-	// compacted is more than compaction writes at a time.
-	compacted = 8 << 20
 	// checkpointMark is more than a checkpoint writes beside what it stores: a mark in the log, and lists of free blocks.
 	checkpointMark = 1 << 20
 	// What a rollup takes depends on its sketches, and what a state takes on how much its incident has to tell: these are plenty.
@@ -88,7 +86,7 @@ func (s *Store) roomForCheckpoint(ctx context.Context) error {
 	if free, _, err := s.disk(); err == nil && fitsInside(need, inside, free) {
 		return nil
 	}
-	return s.room(need - min(need, inside))
+	return s.room(need - min(need, inside) + checkpointMark)
 }
 
 // fitsInside says whether a checkpoint that writes need bytes finds its place in what is free inside the file, with a margin, so that it takes

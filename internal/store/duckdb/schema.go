@@ -5,22 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"time"
 
-	"github.com/pulsestream/pulsestream/internal/series"
 	"github.com/pulsestream/pulsestream/internal/store"
 )
 
 // schemaVersion is that of the tables below; a file says which one it has.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // Times are Unix nanoseconds: DuckDB's TIMESTAMP has microseconds only, and comparing its TIMESTAMP_NS with a parameter may
 // round. There are no indexes and no keys: they would have to be held in memory, and slow down every append.
 func tables() []string {
-	texts := []string{
+	return []string{
 		`CREATE TABLE schema_version (version INTEGER NOT NULL)`,
 		fmt.Sprintf(`INSERT INTO schema_version VALUES (%d)`, schemaVersion),
-		segmentsTable,
+		eventFiles().schema(), rollupFiles().schema(),
 		flushedTable, flushedRow,
 		`CREATE TABLE offsets (
 			"partition" INTEGER NOT NULL, incarnation VARCHAR NOT NULL, seq UBIGINT NOT NULL, revision UBIGINT NOT NULL)`,
@@ -40,15 +38,6 @@ func tables() []string {
 			kind VARCHAR NOT NULL, started_at BIGINT NOT NULL, value DOUBLE NOT NULL, threshold DOUBLE NOT NULL,
 			body VARCHAR NOT NULL)`,
 	}
-	for _, r := range resolutions() {
-		// gen is the number of the write that a partial row came with, 0 for rows that compaction has merged. min, max,
-		// last and last_at are null while no observation had a number.
-		texts = append(texts, `CREATE TABLE `+r.table+` (
-			tenant VARCHAR NOT NULL, metric BIGINT NOT NULL, start BIGINT NOT NULL, labels VARCHAR[] NOT NULL, gen BIGINT NOT NULL,
-			count UBIGINT NOT NULL, "values" UBIGINT NOT NULL, sum DOUBLE NOT NULL, min DOUBLE, max DOUBLE, last DOUBLE,
-			last_at BIGINT, sketches BLOB)`)
-	}
-	return texts
 }
 
 // flushed has one row: the number of the last flush.
@@ -56,34 +45,6 @@ const (
 	flushedTable = `CREATE TABLE flushed (number BIGINT NOT NULL)`
 	flushedRow   = `INSERT INTO flushed VALUES (0)`
 )
-
-// minutesTable has the rollups that flushes write. Compaction merges them, and adds what it merges for the first time to the tables of hours and
-// days: what an hour has is in its table and in those rows of minutes that were not compacted yet, whose gen is not 0.
-const minutesTable = "rollup_1m"
-
-// resolution is one of the tables of rollups.
-type resolution struct {
-	step  time.Duration
-	table string
-}
-
-func resolutions() []resolution {
-	names := map[time.Duration]string{time.Minute: minutesTable, time.Hour: "rollup_1h", 24 * time.Hour: "rollup_1d"}
-	var all []resolution
-	for _, step := range series.Resolutions() {
-		all = append(all, resolution{step, names[step]})
-	}
-	return all
-}
-
-func resolutionOf(step time.Duration) (resolution, error) {
-	for _, r := range resolutions() {
-		if r.step == step {
-			return r, nil
-		}
-	}
-	return resolution{}, fmt.Errorf("there are no rollups of %v: the steps are %v", step, series.Resolutions())
-}
 
 // errNewer is for a file that a later release has made: it is not damaged, and must not be replaced.
 var errNewer = errors.New("the file was made by a newer release of PulseStream: use that one, or restore a backup from before the upgrade")
@@ -97,7 +58,7 @@ func (s *Store) load(ctx context.Context) error {
 	if n == 0 {
 		err := s.write(ctx, func(c *conn, _ int64) error {
 			for _, sql := range tables() {
-				if _, err := c.exec(sql); err != nil {
+				if err := c.exec(sql); err != nil {
 					return err
 				}
 			}
@@ -120,18 +81,17 @@ func (s *Store) load(ctx context.Context) error {
 		if err := os.MkdirAll(s.segmentsDir(), 0o700); err != nil {
 			return fmt.Errorf("cannot make the folder of the events store's segments: %w", err)
 		}
-		if err := s.upgrade(ctx); err != nil {
+		if err := s.upgrade(ctx, version); err != nil {
 			return fmt.Errorf("cannot bring the events store up to date: %w", err)
 		}
 	}
-	for _, table := range []string{"rollup_1m", "rollup_1h", "rollup_1d", "fills", "rule_states"} {
+	for _, table := range []string{"fills", "rule_states"} {
 		gen, err := s.writer.number(ctx, `SELECT max(gen) FROM `+table)
 		if err != nil {
 			return err
 		}
 		s.settled.Store(max(s.settled.Load(), gen))
 	}
-	s.opened = s.settled.Load()
 	return s.remember(ctx)
 }
 
@@ -149,7 +109,7 @@ func (s *Store) remember(ctx context.Context) error {
 	if s.rest != nil {
 		s.mem.inherit(s.rest, flushed)
 	}
-	return s.loadSegments(ctx)
+	return s.loadFiles(ctx)
 }
 
 func (c *conn) offsets(ctx context.Context) (map[int]store.Offset, error) {

@@ -4,14 +4,12 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/pulsestream/pulsestream/internal/store/segment"
 )
 
 const (
 	// scrubRows are read at a time: four of DuckDB's row groups.
 	scrubRows = 4 * 122_880
-	// scrubBytes are read at a time of a segment.
+	// scrubBytes are read at a time of sealed files.
 	scrubBytes = 8 << 20
 	// scrubRest is how long scrubbing rests for each unit of time that it reads.
 	scrubRest = 4
@@ -20,40 +18,48 @@ const (
 // Scrub reads all that is stored, a part at a time and with rests between, because a checksum is looked at only when what it stands for is read:
 // damage is to be found while the log still has what is needed to mend it, and not by whoever asks for an old event. ErrDamaged when there is some.
 func (s *Store) Scrub(ctx context.Context) error {
-	tables := []string{"schema_version", "segments", "flushed", "offsets", "fills", "rule_states", "quarantine", "transitions"}
-	for _, r := range resolutions() {
-		tables = append(tables, r.table)
-	}
-	for _, table := range tables {
+	for _, table := range []string{"schema_version", eventFiles().table, rollupFiles().table, "flushed", "offsets", "fills", "rule_states", "quarantine", "transitions"} {
 		if err := s.scrubTable(ctx, table); err != nil {
 			return fmt.Errorf("scrub %s: %w", table, err)
 		}
 	}
-	if err := s.scrubSegments(ctx); err != nil {
+	if err := s.scrubFiles(ctx); err != nil {
 		return fmt.Errorf("scrub: %w", err)
 	}
 	return nil
 }
 
-// scrubSegments holds on to those of this moment: what is merged meanwhile goes when they are done with.
-func (s *Store) scrubSegments(ctx context.Context) error {
-	return s.events(ctx, "", -1, func(set *segment.Set) error {
-		read, began := 0, time.Now()
-		each := func(bytes int) error {
-			if read += bytes; read < scrubBytes {
-				return ctx.Err()
-			}
-			err := pause(ctx, scrubRest*time.Since(began))
-			read, began = 0, time.Now()
-			return err
+// scrubFiles holds on to those of this moment: what is merged meanwhile goes when they are done with.
+func (s *Store) scrubFiles(ctx context.Context) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	s.mem.mu.Lock()
+	segments, rollups := s.mem.segments.hold(), s.mem.rollups.hold()
+	s.mem.mu.Unlock()
+	defer segments.release()
+	defer rollups.release()
+	read, began := 0, time.Now()
+	each := func(bytes int) error {
+		if read += bytes; read < scrubBytes {
+			return ctx.Err()
 		}
-		for _, seg := range set.Segments {
-			if err := seg.Check(each); err != nil {
-				return err
-			}
+		err := pause(ctx, scrubRest*time.Since(began))
+		read, began = 0, time.Now()
+		return err
+	}
+	for _, seg := range segments.all {
+		if err := seg.Verify(each); err != nil {
+			return fileError(err)
 		}
-		return nil
-	})
+	}
+	for _, f := range rollups.all {
+		if err := f.Verify(each); err != nil {
+			return fileError(err)
+		}
+	}
+	return nil
 }
 
 func (s *Store) scrubTable(ctx context.Context, table string) error {

@@ -2,6 +2,8 @@ package duckdb_test
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -17,8 +19,15 @@ func TestScrubbingFindsAFlippedBitInEveryBlockInUse(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, asItIs)
 	l := newLoad()
+	random := rand.NewChaCha8([32]byte{})
 	for range 10 {
-		l.into(t, s, 500, 4_000)
+		c := l.commit(500, 4_000)
+		for i := range 400 {
+			raw := make([]byte, 2000)
+			_, _ = random.Read(raw)
+			c.Quarantine = append(c.Quarantine, store.Quarantined{QuarantineKey: store.QuarantineKey{Tenant: "default", ID: fmt.Sprint(l.n, i)}, Stage: "decode", Raw: raw, At: l.clock})
+		}
+		l.commits(t, s, c)
 	}
 	if err := s.Scrub(t.Context()); err != nil {
 		t.Fatalf("a store that is whole: %v", err)
@@ -82,15 +91,25 @@ func reads(t *testing.T, s *duckdb.Store) error {
 			err = errors.Join(err, failed)
 		}
 	}
+	if _, failed := s.Quarantined(t.Context(), "default", store.QuarantineQuery{}); failed != nil {
+		err = errors.Join(err, failed)
+	}
 	return err
 }
 
-func TestScrubbingFindsAFlippedBitAnywhereInASegment(t *testing.T) {
+func TestScrubbingFindsAFlippedBitAnywhereInASealedFile(t *testing.T) {
+	for _, suffix := range []string{".seg", ".rol"} {
+		t.Run(suffix, func(t *testing.T) { flipAll(t, suffix) })
+	}
+}
+
+func flipAll(t *testing.T, suffix string) {
+	t.Helper()
 	dir := t.TempDir()
 	s := open(t, dir, asItIs)
 	l := newLoad()
 	for range 3 {
-		l.into(t, s, 700, 0)
+		l.into(t, s, 700, 300)
 		if err := s.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -100,7 +119,7 @@ func TestScrubbingFindsAFlippedBitAnywhereInASegment(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	all, err := filepath.Glob(filepath.Join(dir, "events.duckdb.segments", "*.seg"))
+	all, err := filepath.Glob(filepath.Join(dir, "events.duckdb.segments", "*"+suffix))
 	if err != nil || len(all) != 3 {
 		t.Fatal(all, err)
 	}

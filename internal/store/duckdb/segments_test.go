@@ -15,14 +15,14 @@ import (
 )
 
 func TestSegmentsAreMergedWhenManySmallOnesLieBesideEachOther(t *testing.T) {
-	const small, medium, large = 4<<10 - 1, 64<<10 - 1, mergeMost
-	times := func(n int, rows int64) (all []segmentEntry) {
+	const small, medium, large = 4<<10 - 1, 64<<10 - 1, flushRows
+	times := func(n int, rows int64) (all []fileEntry) {
 		for range n {
-			all = append(all, segmentEntry{rows: rows, bytes: rows * 40})
+			all = append(all, fileEntry{rows: rows, bytes: rows * 40})
 		}
 		return all
 	}
-	join := func(parts ...[]segmentEntry) (all []segmentEntry) {
+	join := func(parts ...[]fileEntry) (all []fileEntry) {
 		for _, p := range parts {
 			all = append(all, p...)
 		}
@@ -30,11 +30,11 @@ func TestSegmentsAreMergedWhenManySmallOnesLieBesideEachOther(t *testing.T) {
 	}
 	heavy := times(10, 100)
 	for i := range heavy {
-		heavy[i].bytes = mergeBytes / 9
+		heavy[i].bytes = (32 << 20) / 9
 	}
 	for _, c := range []struct {
 		name     string
-		entries  []segmentEntry
+		entries  []fileEntry
 		from, to int
 	}{
 		{"none", nil, 0, 0},
@@ -50,7 +50,7 @@ func TestSegmentsAreMergedWhenManySmallOnesLieBesideEachOther(t *testing.T) {
 		{"large ones", times(100, large), 0, 0},
 		{"few rows of many bytes, as far as there is room", heavy, 0, 9},
 	} {
-		if from, to := mergeable(c.entries); from != c.from || to != c.to {
+		if from, to := segmentTiers().pick(c.entries); from != c.from || to != c.to {
 			t.Errorf("%s: %d to %d, want %d to %d", c.name, from, to, c.from, c.to)
 		}
 	}
@@ -60,17 +60,17 @@ func TestSegmentsAreMergedWhenManySmallOnesLieBesideEachOther(t *testing.T) {
 func TestMergingLeavesFewSegments(t *testing.T) {
 	for rows, again := range map[int64]int64{100: 6, 1000: 5, 10_000: 3, 50_000: 1} {
 		const flushes = 2000
-		var entries []segmentEntry
+		var entries []fileEntry
 		var written int64
 		for range flushes {
-			entries = append(entries, segmentEntry{rows: rows, bytes: rows * 40})
-			for from, to := mergeable(entries); from < to; from, to = mergeable(entries) {
-				var one segmentEntry
+			entries = append(entries, fileEntry{rows: rows, bytes: rows * 40})
+			for from, to := segmentTiers().pick(entries); from < to; from, to = segmentTiers().pick(entries) {
+				var one fileEntry
 				for _, e := range entries[from:to] {
 					one.rows, one.bytes = one.rows+e.rows, one.bytes+e.bytes
 				}
 				written += one.rows
-				entries = slices.Concat(entries[:from], []segmentEntry{one}, entries[to:])
+				entries = slices.Concat(entries[:from], []fileEntry{one}, entries[to:])
 				if written > 1000*flushes*rows {
 					t.Fatalf("%d rows a flush: merging does not end", rows)
 				}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/store/rollup"
 	"github.com/pulsestream/pulsestream/internal/store/segment"
 )
 
@@ -24,15 +25,15 @@ type Config struct {
 
 	MemoryLimit   int64         // bytes for DuckDB's buffers and queries; 0 is a quarter of the machine's memory, at most 4 GiB
 	Threads       int           // of DuckDB's queries; 0 is GOMAXPROCS
-	CompactEvery  time.Duration // 0 is a second; negative: only when Compact is called
-	CheckpointLog int64         // bytes that the write-ahead log may have before it is written into the file; 0 is 64 MiB
+	CompactEvery  time.Duration // how often files are looked at that may be merged: 0 is a second; negative: only when Compact is called
+	CheckpointLog int64         // bytes that the write-ahead log may have before it is written into the file; 0 is 16 MiB
 	Now           func() time.Time
 	Rest          *Rest // of a store of the same file that could not go on and was closed; nil for none
 	// Disk says how many bytes the disk under the file has and how many of them are free; nil asks the operating system.
 	Disk func() (free, size uint64, err error)
 }
 
-// Store is the Events store in one DuckDB file.
+// Store is the Events store in sealed files and one DuckDB file.
 type Store struct {
 	path string
 	log  *slog.Logger
@@ -44,20 +45,21 @@ type Store struct {
 	writer  *conn         // of whoever has that right
 	rest    *Rest         // of the store before
 	made    bool          // the file was made when it was opened
-	opened  int64         // settled when the store was opened
 	settled atomic.Int64  // number of the last write that is over: all up to it are stored or never will be
 
-	committed atomic.Int64 // when the last commit was, in Unix nanoseconds
-	mem       memory
-	flushed   atomic.Int64     // number of the last flush
-	flushing  chan struct{}    // holds the right to flush
-	due       chan struct{}    // holds a token when a flush is due
-	numbers   atomic.Int64     // the highest of a segment's file
-	builder   *segment.Builder // for whoever is flushing
-	merging   sync.Mutex       // one merge of segments at a time
-	merger    *segment.Builder // for whoever is merging
-	reading   segment.Reader
-	backlog   backlog
+	committed  atomic.Int64 // when the last commit was, in Unix nanoseconds
+	mem        memory
+	flushed    atomic.Int64     // number of the last flush
+	flushing   chan struct{}    // holds the right to flush
+	due        chan struct{}    // holds a token when a flush is due
+	numbers    atomic.Int64     // the highest of a segment's file
+	builder    *segment.Builder // for whoever is flushing
+	roller     *rollup.Builder  // likewise
+	merging    sync.Mutex       // one merge of files at a time
+	merger     *segment.Builder // for whoever is merging
+	rollMerger *rollup.Builder  // likewise
+	reading    segment.Reader
+	rolled     rollup.Reader
 
 	mu      sync.Mutex
 	idle    []*conn
@@ -65,10 +67,9 @@ type Store struct {
 	calls   sync.WaitGroup        // what Close waits for
 	sick    atomic.Pointer[error] // of a COMMIT that failed; see room.go
 
-	stop       context.CancelFunc // ends the loops
-	loops      sync.WaitGroup
-	compacting sync.Mutex // one compaction at a time
-	logSize    int64      // of the write-ahead log from which a checkpoint is made
+	stop    context.CancelFunc // ends the loops
+	loops   sync.WaitGroup
+	logSize int64 // of the write-ahead log from which a checkpoint is made
 }
 
 var (
@@ -94,10 +95,11 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		return nil, openError(cfg.Path, err)
 	}
 	s := &Store{path: cfg.Path, log: cfg.Log, now: cfg.Now, disk: cfg.Disk, rest: cfg.Rest, db: db, writing: make(chan struct{}, 1), logSize: cfg.CheckpointLog,
-		flushing: make(chan struct{}, 1), due: make(chan struct{}, 1), builder: segment.NewBuilder(), merger: segment.NewBuilder()}
+		flushing: make(chan struct{}, 1), due: make(chan struct{}, 1), builder: segment.NewBuilder(), merger: segment.NewBuilder(),
+		roller: rollup.NewBuilder(), rollMerger: rollup.NewBuilder()}
 	if s.writer, err = db.connect(); err == nil {
 		// A checkpoint as the instance ends would not ask whether there is room for it.
-		_, err = s.writer.exec(`PRAGMA disable_checkpoint_on_shutdown`)
+		err = s.writer.exec(`PRAGMA disable_checkpoint_on_shutdown`)
 	}
 	if err == nil {
 		err = s.load(ctx)
@@ -129,7 +131,7 @@ func (c Config) withDefaults() Config {
 		c.CompactEvery = time.Second
 	}
 	if c.CheckpointLog == 0 {
-		c.CheckpointLog = 64 << 20
+		c.CheckpointLog = 16 << 20
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -176,7 +178,7 @@ func (s *Store) Close() error {
 	} else if full := s.roomForCheckpoint(context.Background()); full != nil {
 		s.log.Warn("events store: its log is not written into its file now but after the next start", "error.message", full.Error())
 	} else {
-		_, err = s.writer.exec(`CHECKPOINT`)
+		err = s.writer.exec(`CHECKPOINT`)
 	}
 	s.release()
 	if err != nil {
@@ -194,6 +196,9 @@ func (s *Store) release() {
 	}
 	if s.mem.segments != nil {
 		s.mem.segments.release()
+	}
+	if s.mem.rollups != nil {
+		s.mem.rollups.release()
 	}
 	s.db.close()
 }
@@ -277,7 +282,7 @@ func (s *Store) write(ctx context.Context, writer func(c *conn, gen int64) error
 		return err
 	}
 	defer s.unlock()
-	if _, err := s.writer.exec(`BEGIN`); err != nil {
+	if err := s.writer.exec(`BEGIN`); err != nil {
 		return err
 	}
 	gen := s.settled.Load() + 1
@@ -286,7 +291,7 @@ func (s *Store) write(ctx context.Context, writer func(c *conn, gen int64) error
 		s.settled.Store(gen)
 		if !over { // also after a panic
 			// A COMMIT that failed may have ended the transaction, so a failing rollback tells nothing.
-			_, _ = s.writer.exec(`ROLLBACK`)
+			_ = s.writer.exec(`ROLLBACK`)
 		}
 	}()
 	if err := writer(s.writer, gen); err != nil {
@@ -295,7 +300,7 @@ func (s *Store) write(ctx context.Context, writer func(c *conn, gen int64) error
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	_, err := s.writer.exec(`COMMIT`)
+	err := s.writer.exec(`COMMIT`)
 	if over = err == nil; !over && !errors.Is(err, store.ErrRefused) {
 		err = fmt.Errorf("%w: %w", store.ErrBroken, err)
 		s.sick.Store(&err)

@@ -2,7 +2,6 @@ package duckdb
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
@@ -30,17 +29,4 @@ func (w *where) and(text string, values ...any) {
 		marks[i] = w.param(v)
 	}
 	w.sql += ` AND ` + fmt.Sprintf(text, marks...)
-}
-
-// any adds the condition that one of several holds, each made by add. Nothing holds when there are none.
-func (w *where) any(n int, add func(i int) string) {
-	if n == 0 {
-		w.sql += ` AND false`
-		return
-	}
-	options := make([]string, n)
-	for i := range options {
-		options[i] = add(i)
-	}
-	w.sql += ` AND (` + strings.Join(options, ` OR `) + `)`
 }

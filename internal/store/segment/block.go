@@ -7,6 +7,7 @@ import (
 
 	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/store/column"
+	"github.com/pulsestream/pulsestream/internal/store/pieces"
 	"github.com/pulsestream/pulsestream/internal/store/shred"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
@@ -82,12 +83,12 @@ func (b *block) read(col int) (raw []byte, err error) {
 	p := b.entry.columns[col]
 	switch {
 	case b.memory == nil:
-		return b.seg.read(p, true)
+		return b.seg.Read(p, true)
 	case col == colData:
-		b.memory.data, err = b.seg.readInto(b.memory.data, p, true)
+		b.memory.data, err = b.seg.ReadInto(b.memory.data, p, true)
 		return b.memory.data, err
 	}
-	b.memory.column, err = b.seg.readInto(b.memory.column, p, true)
+	b.memory.column, err = b.seg.ReadInto(b.memory.column, p, true)
 	return b.memory.column, err
 }
 
@@ -154,7 +155,7 @@ func (b *block) data(d *column.Decoder, i int) ([]byte, error) {
 }
 
 func (b *block) corrupt(col int, err error) error {
-	return fmt.Errorf("%s: %w: column %d of the block at byte %d: %w", b.seg.path, ErrDamaged, col, b.entry.columns[0].off, err)
+	return fmt.Errorf("%s: %w: column %d of the block at byte %d: %w", b.seg.Path(), pieces.ErrDamaged, col, b.entry.columns[0].Off, err)
 }
 
 func (b *block) openDocuments(d *column.Decoder, raw []byte) error {

@@ -1,17 +1,11 @@
 package segment
 
 import (
-	"bufio"
 	"cmp"
-	"encoding/binary"
-	"errors"
-	"fmt"
-	"hash/crc32"
-	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/pulsestream/pulsestream/internal/store/column"
+	"github.com/pulsestream/pulsestream/internal/store/pieces"
 	"github.com/pulsestream/pulsestream/internal/store/shred"
 )
 
@@ -27,8 +21,7 @@ type Builder struct {
 	texts *column.Encoder
 	docs  *shred.Encoder
 
-	out  *bufio.Writer
-	at   int64
+	out  *pieces.Writer
 	buf  []byte
 	rows []*row // of the tenant in hand, sorted
 	keys []sortKey
@@ -38,55 +31,25 @@ type Builder struct {
 
 // NewBuilder makes a Builder.
 func NewBuilder() *Builder {
-	return &Builder{texts: column.NewEncoder(), docs: shred.NewEncoder(), out: bufio.NewWriterSize(nil, 1<<20)}
+	return &Builder{texts: column.NewEncoder(), docs: shred.NewEncoder(), out: pieces.NewWriter()}
 }
 
 // Build writes the events of a tail to a new file, which is there as a whole, on disk, when Build returns nil; else it isn't.
-func (b *Builder) Build(t *Tail, path string) (Info, error) {
-	temporary := path + ".new"
-	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return Info{}, fmt.Errorf("make a segment: %w", err)
-	}
-	info, err := b.write(t, f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(temporary, path)
-	}
-	if err == nil {
-		err = syncDir(filepath.Dir(path))
-	}
-	if err != nil {
-		return Info{}, errors.Join(fmt.Errorf("make a segment: %w", err), os.Remove(temporary))
-	}
-	return info, nil
+func (b *Builder) Build(t *Tail, path string) (info Info, err error) {
+	info.Rows = t.Len()
+	info.Bytes, err = b.out.Make(path, magic, func() ([]byte, error) { return b.write(t, &info) })
+	return info, err
 }
 
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-func (b *Builder) write(t *Tail, f *os.File) (Info, error) {
-	b.out.Reset(f)
-	defer b.out.Reset(nil)
-	b.at = 0
-	info := Info{Rows: t.Len()}
-	if err := b.put([]byte(magic)); err != nil {
-		return info, err
-	}
+// write puts all pieces and gives the directory.
+func (b *Builder) write(t *Tail, info *Info) ([]byte, error) {
 	order := slices.Clone(t.order)
 	slices.SortFunc(order, func(x, y *rows) int { return cmp.Compare(x.Tenant, y.Tenant) })
 	var entries []*tenantEntry
 	for i, r := range order {
 		e, err := b.tenant(&r.View)
 		if err != nil {
-			return info, err
+			return nil, err
 		}
 		entries = append(entries, e)
 		if i == 0 {
@@ -97,38 +60,14 @@ func (b *Builder) write(t *Tail, f *os.File) (Info, error) {
 	for i, r := range order {
 		filter := newFilter(r.N)
 		r.View.each(func(x *row) { addToFilter(filter, x.hash) })
-		p, err := b.piece(filter)
+		p, err := b.out.Put(filter)
 		if err != nil {
-			return info, err
+			return nil, err
 		}
 		entries[i].filter = p
 	}
-	dir := appendDirectory(b.buf[:0], entries)
-	b.buf = dir
-	end := b.at
-	if err := b.put(dir); err != nil {
-		return info, err
-	}
-	foot := binary.LittleEndian.AppendUint64(nil, uint64(end))      //nolint:gosec // not negative
-	foot = binary.LittleEndian.AppendUint32(foot, uint32(len(dir))) //nolint:gosec // far less than 4 GiB
-	foot = binary.LittleEndian.AppendUint32(foot, crc32.Checksum(dir, castagnoli()))
-	if err := b.put(append(foot, magic...)); err != nil {
-		return info, err
-	}
-	info.Bytes = b.at
-	return info, b.out.Flush()
-}
-
-func (b *Builder) put(p []byte) error {
-	n, err := b.out.Write(p)
-	b.at += int64(n)
-	return err
-}
-
-// piece writes something that the directory points to.
-func (b *Builder) piece(p []byte) (place, error) {
-	at := place{off: b.at, len: uint32(len(p)), crc: crc32.Checksum(p, castagnoli())} //nolint:gosec // a block's columns are at most some hundreds of megabytes
-	return at, b.put(p)
+	b.buf = appendDirectory(b.buf[:0], entries)
+	return b.buf, nil
 }
 
 // tenant writes a tenant's blocks.
@@ -234,7 +173,7 @@ func (b *Builder) block(v *View, rows []*row) (blockEntry, error) {
 	for col := range columns {
 		b.buf = b.column(b.buf[:0], v, rows, col)
 		var err error
-		if e.columns[col], err = b.piece(b.buf); err != nil {
+		if e.columns[col], err = b.out.Put(b.buf); err != nil {
 			return e, err
 		}
 	}

@@ -4,7 +4,7 @@
 //	tail.go    rows in memory, without pointers: adding, and reading those of one tenant
 //	build.go   a tail becomes a segment
 //	layout.go  what a segment's file looks like; its directory
-//	file.go    opening a segment, reading its columns
+//	file.go    opening a segment, by package pieces
 //	block.go   a block's rows: up to blockRows of one tenant, whose columns are decoded when they are asked for
 //	filter.go  which segments an id may be in
 //

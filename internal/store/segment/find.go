@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"github.com/pulsestream/pulsestream/internal/event"
+	"github.com/pulsestream/pulsestream/internal/store/pieces"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
@@ -87,14 +88,14 @@ func (e *tenantEntry) minReceived() int64 {
 // mayHave looks into a tenant's filter, of which it reads a line. The whole of it is checked when it is used for the first time.
 func (s *Segment) mayHave(e *tenantEntry, h uint64) (bool, error) {
 	if !e.checked.Load() {
-		if e.filter.len == 0 || e.filter.len%lineBytes != 0 {
-			return false, fmt.Errorf("%s: %w: a filter has %d bytes", s.path, ErrDamaged, e.filter.len)
+		if e.filter.Len == 0 || e.filter.Len%lineBytes != 0 {
+			return false, fmt.Errorf("%s: %w: a filter has %d bytes", s.Path(), pieces.ErrDamaged, e.filter.Len)
 		}
-		if _, err := s.read(e.filter, true); err != nil {
+		if err := s.Check(e.filter); err != nil {
 			return false, err
 		}
 		e.checked.Store(true)
 	}
-	l, err := s.read(place{off: e.filter.off + int64(line(h, int(e.filter.len))), len: lineBytes}, false)
+	l, err := s.Read(pieces.Place{Off: e.filter.Off + int64(line(h, int(e.filter.Len))), Len: lineBytes}, false)
 	return err == nil && mayHave(l, h), err
 }

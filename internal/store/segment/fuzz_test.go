@@ -3,11 +3,12 @@ package segment
 import (
 	"encoding/binary"
 	"errors"
-	"hash/crc32"
 	"math/rand/v2"
 	"path/filepath"
 	"reflect"
 	"testing"
+
+	"github.com/pulsestream/pulsestream/internal/store/pieces"
 )
 
 func FuzzADirectoryIsReadOrRefused(f *testing.F) {
@@ -21,22 +22,22 @@ func FuzzADirectoryIsReadOrRefused(f *testing.F) {
 		if end < int64(len(magic)) { // Open looks at it
 			return
 		}
-		all, err := readDirectory(b, end)
+		all, err := readDirectory(pieces.NewDirectory(b, end))
 		if err != nil {
-			if !errors.Is(err, ErrDamaged) {
+			if !errors.Is(err, pieces.ErrDamaged) {
 				t.Fatal(err)
 			}
 			return
 		}
-		again, err := readDirectory(appendDirectory(nil, all), end)
+		again, err := readDirectory(pieces.NewDirectory(appendDirectory(nil, all), end))
 		if err != nil || !reflect.DeepEqual(again, all) {
 			t.Fatalf("what was read and written again is something else: %v", err)
 		}
 		for _, e := range all {
 			for _, b := range e.blocks {
 				for _, p := range append(b.columns[:], e.filter) {
-					if p.off < int64(len(magic)) || p.off+int64(p.len) > end {
-						t.Fatalf("a piece of %d bytes at %d reaches beyond %d", p.len, p.off, end)
+					if p.Off < int64(len(magic)) || p.Off+int64(p.Len) > end {
+						t.Fatalf("a piece of %d bytes at %d reaches beyond %d", p.Len, p.Off, end)
 					}
 				}
 			}
@@ -46,7 +47,7 @@ func FuzzADirectoryIsReadOrRefused(f *testing.F) {
 
 // directoryOf finds the directory of a whole segment, and where the pieces end.
 func directoryOf(raw []byte) (dir []byte, end int64) {
-	foot := raw[len(raw)-footerSize:]
+	foot := raw[len(raw)-pieces.FooterSize:]
 	at := binary.LittleEndian.Uint64(foot)
 	return raw[at : at+uint64(binary.LittleEndian.Uint32(foot[8:]))], int64(at)
 }
@@ -73,14 +74,14 @@ func FuzzAChangedFileIsFoundOut(f *testing.F) {
 		}
 		s, err := opened(t, path, raw)
 		if err != nil {
-			if !errors.Is(err, ErrDamaged) {
+			if !errors.Is(err, pieces.ErrDamaged) {
 				t.Fatal(err)
 			}
 			return
 		}
 		got, err := everything(t, &Set{Segments: []*Segment{s}})
-		if err != nil && !errors.Is(err, ErrDamaged) {
-			t.Fatalf("a read: %v, want ErrDamaged", err)
+		if err != nil && !errors.Is(err, pieces.ErrDamaged) {
+			t.Fatalf("a read: %v, want pieces.ErrDamaged", err)
 		}
 		if err == nil && !forged && !reflect.DeepEqual(got, want) {
 			t.Fatal("a changed file gives wrong answers")
@@ -94,11 +95,11 @@ func FuzzAChangedFileIsFoundOut(f *testing.F) {
 // forge makes the checksums of a changed file fit, by the directory of the one it was made from.
 func forge(raw, whole []byte) {
 	dir, end := directoryOf(whole)
-	all, err := readDirectory(dir, end)
+	all, err := readDirectory(pieces.NewDirectory(dir, end))
 	if err != nil {
 		panic(err)
 	}
-	again := func(p *place) { p.crc = crc32.Checksum(raw[p.off:p.off+int64(p.len)], castagnoli()) }
+	again := func(p *pieces.Place) { p.CRC = pieces.Checksum(raw[p.Off : p.Off+int64(p.Len)]) }
 	for _, e := range all {
 		for i := range e.blocks {
 			for c := range e.blocks[i].columns {
@@ -109,9 +110,9 @@ func forge(raw, whole []byte) {
 	}
 	forged := appendDirectory(nil, all) // as long as it was: checksums have a fixed size
 	copy(raw[end:], forged)
-	binary.LittleEndian.PutUint32(raw[len(raw)-footerSize+12:], crc32.Checksum(forged, castagnoli()))
+	binary.LittleEndian.PutUint32(raw[len(raw)-pieces.FooterSize+12:], pieces.Checksum(forged))
 	copy(raw, magic)
-	foot := len(raw) - footerSize
+	foot := len(raw) - pieces.FooterSize
 	copy(raw[foot:foot+12], whole[foot:foot+12])
 	copy(raw[len(raw)-len(magic):], magic)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/store/pieces"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
@@ -309,20 +310,20 @@ func TestEveryFlippedByteIsFoundAndNoneChangesAnAnswer(t *testing.T) {
 		write([]byte{raw[at] ^ 1<<(at%8)}, at)
 		s, err := Open(path)
 		if err != nil {
-			if !errors.Is(err, ErrDamaged) {
+			if !errors.Is(err, pieces.ErrDamaged) {
 				t.Fatalf("byte %d: Open: %v", at, err)
 			}
 			continue
 		}
-		if err := s.Check(func(int) error { return nil }); !errors.Is(err, ErrDamaged) {
+		if err := s.Verify(func(int) error { return nil }); !errors.Is(err, pieces.ErrDamaged) {
 			t.Fatalf("byte %d of %d: neither Open nor Check has found it: %v", at, len(raw), err)
 		}
 		got, err := everything(t, &Set{Segments: []*Segment{s}})
 		if err == nil && !reflect.DeepEqual(got, want) {
 			t.Fatalf("byte %d: wrong answers", at)
 		}
-		if err != nil && !errors.Is(err, ErrDamaged) {
-			t.Fatalf("byte %d: %v, want ErrDamaged", at, err)
+		if err != nil && !errors.Is(err, pieces.ErrDamaged) {
+			t.Fatalf("byte %d: %v, want pieces.ErrDamaged", at, err)
 		}
 		if err := s.Release(); err != nil {
 			t.Fatal(err)
@@ -334,14 +335,14 @@ func TestAFileThatIsCutShortOrMissingIsDamaged(t *testing.T) {
 	raw, _ := small(t)
 	path := filepath.Join(t.TempDir(), "a.seg")
 	for n := 0; n < len(raw); n += 1 + n/50 {
-		if _, err := opened(t, path, raw[:n]); !errors.Is(err, ErrDamaged) {
+		if _, err := opened(t, path, raw[:n]); !errors.Is(err, pieces.ErrDamaged) {
 			t.Errorf("%d of %d bytes: %v", n, len(raw), err)
 		}
 	}
-	if _, err := opened(t, path, append(slices.Clip(raw), 0)); !errors.Is(err, ErrDamaged) {
+	if _, err := opened(t, path, append(slices.Clip(raw), 0)); !errors.Is(err, pieces.ErrDamaged) {
 		t.Errorf("a byte more: %v", err)
 	}
-	if _, err := Open(path + "x"); !errors.Is(err, ErrDamaged) {
+	if _, err := Open(path + "x"); !errors.Is(err, pieces.ErrDamaged) {
 		t.Errorf("no file: %v", err)
 	}
 }

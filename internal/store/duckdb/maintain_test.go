@@ -1,0 +1,105 @@
+package duckdb
+
+import (
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pulsestream/pulsestream/internal/series"
+	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/tenant"
+)
+
+func TestACheckpointIsMadeWhenTheLogIsBigOrNothingElseHappens(t *testing.T) {
+	for _, c := range []struct {
+		size int64
+		idle time.Duration
+		want bool
+	}{{99, 0, false}, {100, 0, true}, {24, time.Hour, false}, {25, time.Second, true}, {25, time.Second - 1, false}} {
+		if got := checkpointDue(c.size, 100, c.idle); got != c.want {
+			t.Errorf("a log of %d after %v: due is %v", c.size, c.idle, got)
+		}
+	}
+}
+
+func TestMemTotalIsRead(t *testing.T) {
+	if got := memTotal([]byte("MemFree: 1 kB\nMemTotal:       24607744 kB\n")); got != 24607744<<10 {
+		t.Errorf("MemTotal is %d", got)
+	}
+	for _, text := range []string{"", "MemTotal: many kB"} {
+		if got := memTotal([]byte(text)); got != 0 {
+			t.Errorf("MemTotal of %q is %d", text, got)
+		}
+	}
+}
+
+// Rollups of the same minutes from many flushes become few files, and fewer rows.
+func TestTheStoreMergesRollupsByItself(t *testing.T) {
+	cfg := quiet(filepath.Join(t.TempDir(), "events.duckdb"))
+	cfg.CompactEvery = time.Millisecond
+	s, err := Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	f := &filler{t: t, s: s}
+	start := time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
+	var o series.Agg
+	o.Add(series.Observation{At: start, Value: 1, Numeric: true})
+	for range mergeRun {
+		c := &store.Commit{From: f.at, To: store.Offset{Incarnation: "one", Seq: f.at.Seq + 1}, Rollups: []series.Rollup{{Tenant: tenant.Default, Metric: 1, Step: time.Minute, Start: start, Agg: o}}}
+		f.at, err = s.Commit(t.Context(), c)
+		f.must(err)
+		f.must(f.flush())
+	}
+	entries := func() []fileEntry {
+		s.mem.mu.Lock()
+		defer s.mem.mu.Unlock()
+		return s.mem.rollups.entries
+	}
+	deadline := time.After(20 * time.Second)
+	for e := entries(); len(e) != 1 || e[0].rows != 1; e = entries() {
+		select {
+		case <-deadline:
+			t.Fatalf("there still are %+v", e)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// Merging rollups comes to an end, leaves few files, and does not write everything again and again, whether flushes are of the same minutes or of others.
+func TestMergingLeavesFewFilesOfRollups(t *testing.T) {
+	for _, c := range []struct {
+		rows  int64 // of a flush
+		again float64
+		same  int64 // flushes with the same minutes
+	}{{100, 5, 1}, {16_000, 4, 1}, {16_000, 4, 30}, {160_000, 2.5, 1}} {
+		const flushes = 2000
+		var entries []fileEntry
+		var written atomic.Int64
+		for n := range int64(flushes) {
+			entries = append(entries, fileEntry{rows: c.rows, bytes: c.rows * 6, minTime: n / c.same, maxTime: n / c.same})
+			for from, to := rollupTiers().pick(entries); from < to; from, to = rollupTiers().pick(entries) {
+				one := fileEntry{minTime: entries[from].minTime, maxTime: entries[to-1].maxTime}
+				read := int64(0)
+				for _, e := range entries[from:to] {
+					read += e.rows
+				}
+				one.rows = min(read, c.rows*(one.maxTime-one.minTime+1))
+				one.bytes = one.rows * 6
+				written.Add(read)
+				entries = append(append(append([]fileEntry(nil), entries[:from]...), one), entries[to:]...)
+				if written.Load() > 1000*flushes*c.rows {
+					t.Fatalf("%+v: merging does not end", c)
+				}
+			}
+		}
+		if most := int(flushes*c.rows/c.same>>20) + 4*mergeRun; len(entries) > most {
+			t.Errorf("%+v: %d files are left, want at most %d", c, len(entries), most)
+		}
+		if again := float64(written.Load()) / float64(flushes*c.rows); again > c.again {
+			t.Errorf("%+v: each row was read %.1f times more", c, again)
+		}
+	}
+}
