@@ -112,6 +112,7 @@ func layout() []place {
 		}},
 		{name: "enrich", may: []string{"event"}},
 		{name: "bus", may: []string{"event", "tenant"}},
+		{name: "bus/bustest"}, // servers for tests
 		{name: "ingest", may: []string{"event", "tenant"}, beyond: map[string]string{
 			"ingest/*": "the handler picks the wire format by the media type",
 			"limit":    "a tenant's rate is charged by the number of events, which only the parser knows",
