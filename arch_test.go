@@ -112,6 +112,7 @@ func layout() []place {
 		}},
 		{name: "enrich", may: []string{"event"}},
 		{name: "bus", may: []string{"event", "tenant"}},
+		{name: "lease"},       // who works on which partition
 		{name: "bus/bustest"}, // servers for tests
 		{name: "ingest", may: []string{"event", "tenant"}, beyond: map[string]string{
 			"ingest/*": "the handler picks the wire format by the media type",

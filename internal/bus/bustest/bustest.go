@@ -198,7 +198,7 @@ func (c *Cluster) Run(i int) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	p := &process{cmd: exec.Command(self), exited: make(chan struct{})} //nolint:gosec // this very program
+	p := &process{cmd: exec.Command(self), exited: make(chan struct{})} //nolint:gosec,noctx // this very program, which ends with the test
 	p.cmd.Env = append(os.Environ(), variable+"="+c.config(i))
 	p.cmd.Stdout, p.cmd.Stderr = &p.said, &p.said
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that is cut off leaves nothing behind
