@@ -128,6 +128,7 @@ func layout() []place {
 			"store": "the types of the seam: it is declared by its provider",
 		}},
 		{name: "limit", may: []string{"tenant"}},
+		{name: "limit/*", may: []string{"limit", "tenant"}},
 		{name: "egress"},
 		{name: "event", may: []string{"tenant"}},
 		{name: "series", may: []string{"tenant"}},

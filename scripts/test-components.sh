@@ -27,6 +27,11 @@ if [ "$what" = test ] && [ -z "${CHROMIUM_PATH:-}" ]; then
   component "chromium fonts-liberation" chromium
 fi
 
+# Rate limits that several processes share.
+if [ "$what" = test ]; then
+  component redis-server redis-server
+fi
+
 # Faults of system calls are injected by strace; the disks that lose power are ext4.
 if [ "$what" = fault ]; then
   component strace strace

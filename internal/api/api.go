@@ -57,6 +57,8 @@ type Deps struct {
 	RateLimit float64
 	// Losses names what was ever found to be gone from the log, oldest first.
 	Losses func() []Loss
+	// Limits says whether rate limits that should be shared by all processes are each process's own at present; it may be nil.
+	Limits func() bool
 	// Partitions is the number of the log's partitions.
 	Partitions int
 	// PublicURL is how the server is reached from outside; empty takes the request's host.

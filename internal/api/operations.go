@@ -49,6 +49,7 @@ type readyView struct {
 	Losses     []Loss      `json:"losses,omitempty"`
 	LossCount  int         `json:"loss_count,omitempty"` // of all
 	Stalled    string      `json:"stalled,omitempty"`    // why events that were taken are not processed at present
+	Limits     string      `json:"limits,omitempty"`     // how rate limits are not as they should be
 }
 
 func (a *api) readyView() readyView {
@@ -56,6 +57,9 @@ func (a *api) readyView() readyView {
 	v := readyView{Status: "ready", Rebuilding: a.Rebuilding(), LossCount: len(lost), Losses: lost[max(0, len(lost)-shownLosses):]}
 	if err := a.Stalled(); err != nil {
 		v.Stalled = err.Error()
+	}
+	if a.Limits != nil && a.Limits() {
+		v.Limits = "Redis does not answer: this process limits by itself until it does, so a tenant may send its whole rate to each"
 	}
 	return v
 }

@@ -112,6 +112,10 @@ func New(ctx context.Context, cfg config.Serve, secrets config.Secrets, opts Opt
 	if err != nil {
 		return a, err
 	}
+	limits, err := a.openLimits(ctx)
+	if err != nil {
+		return a, err
+	}
 	things, err := sqlite.Open(ctx, sqlite.Config{Path: cfg.CatalogPath(), Log: opts.Log})
 	if err != nil {
 		return a, fmt.Errorf("open the catalog: %w", err)
@@ -176,10 +180,11 @@ func New(ctx context.Context, cfg config.Serve, secrets config.Secrets, opts Opt
 		return a, err
 	}
 	seen.pressure(a.load.refuse)
+	seen.limits(limits)
 	seen.losses(a.load.losses, func() int { return len(log.Repairs()) })
 	committer := ingest.NewCommitter(log, bus.MaxPayload, opts.Now)
 	a.onStop("ingest", func(context.Context) error { committer.Stop(); return nil })
-	door := ingest.NewDoor(ingest.DoorConfig{Committer: committer, Room: a.load.room, Readers: runtime.GOMAXPROCS(0), Ready: a.load.refuse,
+	door := ingest.NewDoor(ingest.DoorConfig{Committer: committer, Meter: limits, Room: a.load.room, Readers: runtime.GOMAXPROCS(0), Ready: a.load.refuse,
 		Refused: seen.refused, Now: opts.Now, Log: opts.Log})
 	a.reports = report.Open(report.Config{Dir: cfg.ReportsDir(), Log: opts.Log, Now: opts.Now, Events: events, Query: engine, Partitions: log.Partitions(),
 		Metrics: func(ctx context.Context, t tenant.ID) (*metric.Set, error) {
@@ -191,7 +196,7 @@ func New(ctx context.Context, cfg config.Serve, secrets config.Secrets, opts Opt
 	handler := api.Handler(api.Deps{
 		Log: opts.Log, Now: opts.Now, Keys: auth.NewKeys(things), Keyring: auth.NewKeyring(things, opts.Now), RateLimit: cfg.RateLimit, Tickets: auth.NewTickets(), Catalog: a.catalog, Registry: registry,
 		Events: events, Incidents: incidents, Query: engine, Reports: a.reports, Vendors: source.NewCatalogue(), Channels: channels, Tester: a.notifier, Door: door,
-		Live: a.hub.Serve, IncidentChanged: a.hub.IncidentChanged, Metrics: seen.handler(), Ready: a.load.refuse, Rebuilding: a.load.rebuilding, Stalled: a.stalled, Losses: a.load.losses, Partitions: log.Partitions(),
+		Live: a.hub.Serve, IncidentChanged: a.hub.IncidentChanged, Metrics: seen.handler(), Ready: a.load.refuse, Rebuilding: a.load.rebuilding, Stalled: a.stalled, Losses: a.load.losses, Limits: limitsAlone(limits), Partitions: log.Partitions(),
 		PublicURL: cfg.PublicURL, Version: opts.Version,
 	}, ui.Handler())
 	if err := a.listen(ctx, handler); err != nil {

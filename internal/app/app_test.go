@@ -184,6 +184,7 @@ func TestSettingsThatCannotWorkAreRefusedWithWhatToDo(t *testing.T) {
 		"--public-url":   func(s *config.Serve) { s.PublicURL = "example.com" },
 		"--bus":          func(s *config.Serve) { s.Bus = "nats://user:secret@host" },
 		"--store":        func(s *config.Serve) { s.Store = "postgres://user:secret@host/db" },
+		"--redis":        func(s *config.Serve) { s.Redis = "redis://user:secret@" },
 		"--roles":        func(s *config.Serve) { s.Roles = []string{"ingest"} },
 	} {
 		cfg := settings("x")

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/pulsestream/pulsestream/internal/limit/redis"
 )
 
 // Serve is the settings of a server. The tags are kong's: each field is a flag, a variable and a key of the YAML file.
@@ -20,7 +22,7 @@ type Serve struct {
 	Roles       []string `help:"What this process does: all, or some of ingest, worker, api." default:"all"`
 	Store       string   `help:"The store of events: a DuckDB file in the data directory when missing." placeholder:"URL"`
 	Bus         string   `help:"The log: embedded when missing." placeholder:"URL"`
-	Redis       string   `help:"Shared limits of a fleet: in process when missing." placeholder:"URL"`
+	Redis       string   `help:"Where rate limits are counted that several processes share, such as redis://HOST:6379: in process when missing." placeholder:"URL"`
 	RateLimit   float64  `help:"Events a second that each tenant may send on average; 0 is no limit." default:"0" placeholder:"EVENTS_PER_SECOND"`
 	EgressAllow []string `help:"A range of private addresses that outgoing requests may reach all the same; repeatable." placeholder:"CIDR"`
 	PublicURL   string   `help:"How the server is reached from outside, for the addresses it shows; the request's host when missing." placeholder:"URL"`
@@ -79,7 +81,9 @@ func (s *Serve) fleet() []error {
 		errs = append(errs, fmt.Errorf("--bus %s: this version has its log embedded: leave it out", redact(s.Bus)))
 	}
 	if s.Redis != "" {
-		errs = append(errs, fmt.Errorf("--redis %s: this version limits in process: leave it out", redact(s.Redis)))
+		if err := redis.Check(s.Redis); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	return errs
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -21,8 +22,11 @@ func FuzzValidate(f *testing.F) {
 			if _, e := s.Egress(); e != nil {
 				t.Fatalf("%q is taken: %v", egress, e)
 			}
-			if strings.Contains(store, "://") || bus != "" || redis != "" {
+			if strings.Contains(store, "://") || bus != "" {
 				t.Fatalf("what only a fleet has is taken: %+v", s)
+			}
+			if u, e := url.Parse(redis); redis != "" && (e != nil || u.Hostname() == "") {
+				t.Fatalf("%q is taken", redis)
 			}
 			return
 		}
