@@ -151,7 +151,10 @@ func layout() []place {
 			"app": "without an address it measures a server inside its own process",
 		}},
 		{name: "bench/*", may: []string{"client", "bench", "bench/*"}},
-		{name: "e2e", may: []string{"client"}},
+		{name: "e2e", may: []string{"client"}, beyond: map[string]string{
+			"bus/bustest":           "a fleet's NATS servers",
+			"store/postgres/pgtest": "and its database",
+		}},
 		{name: "fault", may: []string{"client"}, beyond: map[string]string{
 			"client/ledger": "the writers keep one",
 			"verify":        "what is stored is compared by the operator's own check",
