@@ -150,6 +150,9 @@ func layout() []place {
 		}},
 		{name: "bench/*", may: []string{"client", "bench", "bench/*"}},
 		{name: "e2e", may: []string{"client"}},
+		{name: "deploy", beyond: map[string]string{
+			"config": "what the manifests set has to be a setting",
+		}},
 		{name: "fault", may: []string{"client"}, beyond: map[string]string{
 			"client/ledger": "the writers keep one",
 			"verify":        "what is stored is compared by the operator's own check",
@@ -318,7 +321,7 @@ func allows(table []place, row int, imported string) bool {
 // internal says whether a row's folder is inside internal/.
 func internal(name string) bool {
 	first, _, _ := strings.Cut(name, "/")
-	return !slices.Contains([]string{".", "cmd", "client", "bench", "e2e", "fault"}, first)
+	return !slices.Contains([]string{".", "cmd", "client", "bench", "e2e", "fault", "deploy"}, first)
 }
 
 // pkg is a folder with Go files in it.
@@ -344,6 +347,9 @@ func packages(t *testing.T) []pkg {
 		}
 		if base := d.Name(); dir != "." && (strings.ContainsAny(base[:1], "._") || base == "testdata" || base == "node_modules") {
 			return fs.SkipDir
+		}
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); dir != "." && err == nil {
+			return fs.SkipDir // another module
 		}
 		p, err := load(dir)
 		if err == nil && len(p.files) > 0 {
