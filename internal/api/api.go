@@ -30,6 +30,8 @@ type Deps struct {
 	Now       func() time.Time
 	Keys      Authenticator
 	Keyring   *auth.Keyring
+	Tokens    *auth.Tokens
+	Signing   *auth.Signing
 	Tickets   *auth.Tickets
 	Catalog   *catalog.Catalog
 	Registry  *catalog.Registry
@@ -91,7 +93,7 @@ func Handler(d Deps, page http.Handler) http.Handler {
 	cfg.CreateHooks = nil // no $schema members in answers
 	cfg.OpenAPIPath, cfg.DocsPath, cfg.SchemasPath = "/openapi", "", ""
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"bearer": {Type: "http", Scheme: "bearer", Description: "An API key: ps_<id>_<secret>."},
+		"bearer": {Type: "http", Scheme: "bearer", Description: "An API key, ps_<id>_<secret>, or an access token for one. Keys match `" + auth.KeyPattern + "`."},
 	}
 	a := &api{Deps: d, mux: mux}
 	cfg.Transformers = append(cfg.Transformers, a.transform)
@@ -106,6 +108,7 @@ func Handler(d Deps, page http.Handler) http.Handler {
 func (a *api) routes() {
 	a.tenantRoutes()
 	a.keyRoutes()
+	a.oauthRoutes()
 	a.adminRoutes()
 	a.eventRoutes()
 	a.metricRoutes()
@@ -123,7 +126,7 @@ func (a *api) routes() {
 // notFound answers unknown paths of the API with a problem and leaves the others to the page.
 func (a *api) notFound(page http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/v1" || strings.HasPrefix(r.URL.Path, "/v1/") {
+		if p := r.URL.Path; p == "/v1" || strings.HasPrefix(p, "/v1/") || strings.HasPrefix(p, "/oauth/") || strings.HasPrefix(p, "/.well-known/") {
 			if allowed := a.allowed(r); len(allowed) > 0 {
 				w.Header()["Allow"] = allowed
 				web.NewProblem(http.StatusMethodNotAllowed, "").Write(w)

@@ -193,8 +193,10 @@ func New(ctx context.Context, cfg config.Serve, secrets config.Secrets, opts Opt
 		},
 		Incomplete: func() bool { return events.Rebuilding() != nil }, Running: min(2, runtime.GOMAXPROCS(0)/2),
 	})
+	signing := auth.NewSigning(things, opts.Now)
+	tokens := auth.NewTokens(things, signing, cfg.PublicURL)
 	handler := api.Handler(api.Deps{
-		Log: opts.Log, Now: opts.Now, Keys: auth.NewKeys(things), Keyring: auth.NewKeyring(things, opts.Now), RateLimit: cfg.RateLimit, Tickets: auth.NewTickets(), Catalog: a.catalog, Registry: registry,
+		Log: opts.Log, Now: opts.Now, Keys: auth.NewKeys(things, tokens), Keyring: auth.NewKeyring(things, opts.Now), Tokens: tokens, Signing: signing, RateLimit: cfg.RateLimit, Tickets: auth.NewTickets(), Catalog: a.catalog, Registry: registry,
 		Events: events, Incidents: incidents, Query: engine, Reports: a.reports, Vendors: source.NewCatalogue(), Channels: channels, Tester: a.notifier, Door: door,
 		Live: a.hub.Serve, IncidentChanged: a.hub.IncidentChanged, Metrics: seen.handler(), Ready: a.load.refuse, Rebuilding: a.load.rebuilding, Stalled: a.stalled, Losses: a.load.losses, Limits: limitsAlone(limits), Partitions: log.Partitions(),
 		PublicURL: cfg.PublicURL, Version: opts.Version,
