@@ -156,6 +156,9 @@ func layout() []place {
 			"bus/bustest":           "a fleet's NATS servers",
 			"store/postgres/pgtest": "and its database",
 		}},
+		{name: "deploy", beyond: map[string]string{
+			"config": "what the manifests set has to be a setting",
+		}},
 		{name: "fault", may: []string{"client"}, beyond: map[string]string{
 			"client/ledger": "the writers keep one",
 			"verify":        "what is stored is compared by the operator's own check",
@@ -324,7 +327,7 @@ func allows(table []place, row int, imported string) bool {
 // internal says whether a row's folder is inside internal/.
 func internal(name string) bool {
 	first, _, _ := strings.Cut(name, "/")
-	return !slices.Contains([]string{".", "cmd", "client", "bench", "e2e", "fault"}, first)
+	return !slices.Contains([]string{".", "cmd", "client", "bench", "e2e", "fault", "deploy"}, first)
 }
 
 // pkg is a folder with Go files in it.
@@ -350,6 +353,9 @@ func packages(t *testing.T) []pkg {
 		}
 		if base := d.Name(); dir != "." && (strings.ContainsAny(base[:1], "._") || base == "testdata" || base == "node_modules") {
 			return fs.SkipDir
+		}
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); dir != "." && err == nil {
+			return fs.SkipDir // another module
 		}
 		p, err := load(dir)
 		if err == nil && len(p.files) > 0 {
