@@ -19,6 +19,9 @@ type Note struct {
 	Reply func(data []byte) error
 }
 
+// hearBytes bounds the notes that wait for one who hears them.
+const hearBytes = 64 << 20
+
 // ErrNobody says that nobody listens to what is asked.
 var ErrNobody = errors.New("nobody listens")
 
@@ -40,7 +43,7 @@ func (c *Cluster) Hear(subject string, waiting int, f func(Note)) (stop func(), 
 	if err != nil {
 		return nil, err
 	}
-	if err := sub.SetPendingLimits(waiting, waiting*(128<<10)); err != nil {
+	if err := sub.SetPendingLimits(waiting, hearBytes); err != nil {
 		return nil, err
 	}
 	return func() { _ = sub.Unsubscribe() }, c.conn.FlushTimeout(requestTimeout)
