@@ -7,8 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
-	"sync/atomic"
+	"runtime"
 	"time"
 
 	"github.com/pulsestream/pulsestream/bench"
@@ -26,31 +25,10 @@ const (
 	filesSpare  = 500
 )
 
-// audience is clients that watch two metrics, and when they have seen what.
-type audience struct {
-	mu       sync.Mutex
-	watchers []*watcher
-	failed   error
-	closing  atomic.Bool
-	readers  sync.WaitGroup
-}
-
-// watcher is one client, and when it had each update; updates count from 1.
-type watcher struct {
-	conn *client.Live
-	mu   sync.Mutex
-	seen map[int]time.Time
-}
-
-// update is a change of both metrics.
-type update struct {
-	sent, queryable time.Time
-}
-
 // liveSetting is the usual metrics and the two that are watched.
 func liveSetting() setting {
 	s := usual()
-	for _, name := range []string{"live-a", "live-b"} {
+	for _, name := range watchedMetrics() {
 		s.metrics = append(s.metrics, client.Metric{Slug: name, EventTypes: []string{"bench." + name}, Value: "data.n"})
 	}
 	return s
@@ -64,16 +42,17 @@ func (r *run) live(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if most := int(files) - filesSpare; few.Clients > most { //nolint:gosec // a limit of open files is no such number
-		r.say("live: %d clients, not %d: more files cannot be open", most, few.Clients)
+	most := int(files) - filesSpare //nolint:gosec // a limit of open files is no such number
+	if few.Clients > most {
+		r.say("live: %d clients, not %d: this process may have %d files open; raise the limit (ulimit -n) for more", most, few.Clients, files)
 		few.Clients = most
 	}
 	for i := range r.Runs {
-		alone, err := few.once(ctx, "live, without clients", liveSetting(), few.shape(1000, 8), load.Plan{For: r.For})
+		bare, err := bareTCP(ctx, min(few.Clients, most/2), bareRounds)
 		if err != nil {
-			return err
+			return fmt.Errorf("measure bare messages: %w", err)
 		}
-		if err := few.watched(ctx, alone); err != nil {
+		if err := few.watched(ctx, &bare); err != nil {
 			return err
 		}
 		r.say("live, run %d of %d: done", i+1, r.Runs)
@@ -81,153 +60,218 @@ func (r *run) live(ctx context.Context) error {
 	return nil
 }
 
-// watched is one server with clients: first with nothing but the updates, then with all the load that it takes.
-func (r *run) watched(ctx context.Context, alone *Work) (err error) {
+// show is a server with, now and then, clients that watch it.
+type show struct {
+	*run
+	site     *site
+	watched  *client.Client // of the tenant whose events are the updates
+	audience *audience      // nil: nobody watches
+	key      string         // that the clients show
+	sent     int            // updates
+	loads    uint64
+	profile  string
+}
+
+// watched measures one server: first with nothing but the updates, without and with clients, then with all the load that it takes, with,
+// without, without and with clients, so that what changes as a server fills up falls on both.
+func (r *run) watched(ctx context.Context, bare *messages) (err error) {
 	st, err := r.open(ctx, "live", liveSetting())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.close()) }()
-	watched := st.tenants[len(st.tenants)-1]
-	a := &audience{}
-	defer a.close()
-	if err := a.fill(ctx, watched, r.Clients); err != nil {
-		return err
-	}
-	st.ResetPeak()
-	own, start := ownCPU(), time.Now()
-	updates, err := a.updates(ctx, watched, 1, quiet, nil)
+	s := &show{run: r, site: st, watched: st.tenants[len(st.tenants)-1], profile: st.profile}
+	st.profile = "" // there is one a server: of the first load with clients
+	key, err := s.watched.MakeKey(ctx, "watcher", "viewer")
 	if err != nil {
 		return err
 	}
-	memory, err := st.Peak()
+	s.key = key.Secret
+	alone, err := s.quietly(ctx)
 	if err != nil {
 		return err
 	}
-	r.report.note("live", "cores the clients themselves took", "", (ownCPU()-own).Seconds()/time.Since(start).Seconds())
-	shape := r.shape(1000, 8)
+	var with, without []*loaded
+	err = s.before(ctx, func() error {
+		st.ResetPeak()
+		idle, err := s.quietly(ctx)
+		if err != nil {
+			return err
+		}
+		memory, err := st.Peak()
+		if err != nil {
+			return err
+		}
+		s.noteQuiet(bare, alone, idle, memory)
+		if err := s.loaded(ctx, new([]*loaded)); err != nil { // the first load of a server is no measure
+			return err
+		}
+		return s.loaded(ctx, &with)
+	})
+	if err != nil {
+		return err
+	}
+	for range 2 {
+		if err := s.loaded(ctx, &without); err != nil {
+			return err
+		}
+	}
+	if err := s.before(ctx, func() error { return s.loaded(ctx, &with) }); err != nil {
+		return err
+	}
+	s.noteLoaded(with, without)
+	return nil
+}
+
+// before does something before an audience.
+func (s *show) before(ctx context.Context, do func() error) (err error) {
+	if s.audience, err = gather(ctx, s.site.Address, s.key, s.Clients); err != nil {
+		return err
+	}
+	err = do()
+	err = errors.Join(err, s.audience.leave())
+	s.audience = nil
+	return err
+}
+
+// seen is what became of some updates, and what that took.
+type seen struct {
+	updates                 int
+	frames, lagged, missing int
+	fromQueryable, fromSent []time.Duration
+	took, server, reading   time.Duration // server and reading are CPU times
+}
+
+// watch sends updates until there were most of them or it is over.
+func (s *show) watch(ctx context.Context, most int, over <-chan struct{}) (w seen, err error) {
+	before, err := s.site.CPU()
+	if err != nil {
+		return w, err
+	}
+	a, start := s.audience, time.Now()
+	if a != nil {
+		w.frames, w.lagged = a.counts()
+		w.reading = a.cpu()
+	}
+	updates, err := s.send(ctx, most, over)
+	if err != nil {
+		return w, err
+	}
+	w.updates, w.took = len(updates), time.Since(start)
+	if a != nil {
+		frames, lagged := a.counts()
+		w.frames, w.lagged, w.reading = frames-w.frames, lagged-w.lagged, a.cpu()-w.reading
+		w.fromQueryable, w.fromSent, w.missing = a.delays(updates)
+	}
+	after, err := s.site.CPU()
+	w.server = after - before
+	return w, err
+}
+
+func (s *show) quietly(ctx context.Context) (seen, error) { return s.watch(ctx, quiet, nil) }
+
+// loaded is a time in which as much comes in as the server takes.
+type loaded struct {
+	*Work
+	seen
+}
+
+func (s *show) loaded(ctx context.Context, into *[]*loaded) error {
+	s.loads++
+	shape := s.shape(1000, 8)
 	shape.Tenants-- // the last one's events are the updates
-	p, err := load.NewPool(shape, st.doors()[:shape.Tenants])
+	shape.Seed = s.loads
+	p, err := load.NewPool(shape, s.site.doors()[:shape.Tenants])
 	if err != nil {
 		return err
+	}
+	name := "live, without clients"
+	if s.audience != nil {
+		name, s.site.profile = "live, with clients", s.profile
 	}
 	over := make(chan struct{})
-	var w *Work
+	l := &loaded{}
 	var lerr error
 	go func() {
 		defer close(over)
-		w, lerr = st.load(ctx, "live, with clients", p, load.Plan{For: r.For})
+		l.Work, lerr = s.site.load(ctx, name, p, load.Plan{For: s.For})
 	}()
-	under, err := a.updates(ctx, watched, quiet+1, 1<<20, over)
+	l.seen, err = s.watch(ctx, 1<<20, over)
 	<-over
 	if err := errors.Join(err, lerr); err != nil {
 		return err
 	}
-	r.noteLive(a, memory, updates, under, alone, w)
-	return a.failure()
-}
-
-func (r *run) noteLive(a *audience, memory int64, updates, under []update, alone, w *Work) {
-	note := func(name, unit string, v float64) { r.report.note("live", name, unit, v) }
-	for _, when := range []struct {
-		name    string
-		first   int
-		updates []update
-	}{{"", 1, updates}, {", under full load", quiet + 1, under}} {
-		fromQueryable, fromSent, missing := a.delays(when.first, when.updates)
-		l := bench.LatencyOf(fromQueryable)
-		note("queryable to client p50"+when.name, "ms", l.P50)
-		note("queryable to client p99"+when.name, "ms", l.P99)
-		note("sent to client p99"+when.name, "ms", bench.LatencyOf(fromSent).P99)
-		note("updates not seen"+when.name, "", float64(missing))
-	}
-	note("clients", "", float64(len(a.watchers)))
-	note("memory with clients", "MB", float64(memory)/1e6)
-	note("ingest without clients", "events/s", alone.Accepted)
-	note("ingest with clients", "events/s", w.Accepted)
-	note("ingest with clients, of that without", "", w.Accepted/alone.Accepted)
-	note("CPU an event without clients", "µs", alone.CPU)
-	note("CPU an event with clients", "µs", w.CPU)
-}
-
-// fill connects the clients; each subscribes to one of the metrics and has its snapshot when fill returns.
-func (a *audience) fill(ctx context.Context, c *client.Client, n int) error {
-	turns := make(chan struct{}, 32)
-	var wg sync.WaitGroup
-	for i := range n {
-		wg.Go(func() {
-			turns <- struct{}{}
-			defer func() { <-turns }()
-			if err := a.join(ctx, c, i); err != nil {
-				a.fail(fmt.Errorf("connect client %d: %w", i, err))
-			}
-		})
-	}
-	wg.Wait()
-	return a.failure()
-}
-
-func (a *audience) join(ctx context.Context, c *client.Client, i int) error {
-	if err := a.failure(); err != nil { // of another one
-		return err
-	}
-	l, err := c.Live(ctx)
-	if err != nil {
-		return err
-	}
-	metric := [2]string{"live-a", "live-b"}[i%2]
-	if err := l.Subscribe(ctx, client.Subscription{ID: "a", Metric: metric, Agg: "last", Step: "1s", Since: "10s"}); err != nil {
-		return errors.Join(err, l.Abort())
-	}
-	first, err := l.Next(ctx)
-	if err != nil || first.Op != "snapshot" {
-		return errors.Join(err, fmt.Errorf("the first frame is %s %s", first.Op, first.Detail), l.Abort())
-	}
-	w := &watcher{conn: l, seen: map[int]time.Time{}}
-	a.mu.Lock()
-	a.watchers = append(a.watchers, w)
-	a.mu.Unlock()
-	a.readers.Go(func() { a.read(ctx, w) })
+	s.site.profile = ""
+	s.say("%s: %.0f events/s accepted, %.2f µs CPU an event, p99 from queryable to client %.0f ms, others used %.1f cores", name, l.Accepted, l.CPU, bench.LatencyOf(l.fromQueryable).P99, l.Others)
+	s.report.Works = append(s.report.Works, *l.Work)
+	*into = append(*into, l)
 	return nil
 }
 
-// read notes when a client has each update.
-func (a *audience) read(ctx context.Context, w *watcher) {
-	for {
-		f, err := w.conn.Next(ctx)
-		at := time.Now()
-		if a.closing.Load() {
-			return
-		}
-		if err != nil {
-			a.fail(fmt.Errorf("a client has lost its connection: %w", err))
-			return
-		}
-		w.note(&f, at)
+// noteQuiet is of the time without a load.
+func (s *show) noteQuiet(bare *messages, alone, idle seen, memory int64) {
+	note := func(name, unit string, v float64, of ...ceiling) { s.report.note("live", name, unit, v, of...) }
+	s.noteSeen("", idle)
+	clients, frames := float64(s.audience.clients()), float64(max(1, idle.frames))
+	note("clients", "", clients)
+	note("memory with clients", "MB", float64(memory)/1e6)
+	base := time.Duration(float64(alone.server) / float64(alone.took) * float64(idle.took))
+	note("server's CPU a frame", "µs", micros(idle.server-base, frames), ceiling{"write to bare TCP", micros(bare.write, 1)})
+	note("clients' CPU a frame", "µs", micros(idle.reading, frames), ceiling{"read from bare TCP", micros(bare.read, 1)})
+	note("from the first to the last of as many bare writes", "ms", bare.burst.Seconds()*1e3*clients/float64(bare.connections))
+	// What the frames of all clients leave of the machine's cores is what ingest can have at most.
+	left := func(frame time.Duration) float64 {
+		return 1 - frame.Seconds()*clients/updateEvery.Seconds()/float64(runtime.NumCPU())
 	}
+	cost := time.Duration(float64(idle.server-base+idle.reading) / frames)
+	note("of the machine's cores, left by the frames", "", left(cost), ceiling{"left by as many bare messages", left(bare.write + bare.read)})
 }
 
-func (w *watcher) note(f *client.Frame, at time.Time) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, s := range f.Series {
-		for _, p := range s.Points {
-			if p.Value != nil && w.seen[int(*p.Value)].IsZero() {
-				w.seen[int(*p.Value)] = at
+func (s *show) noteSeen(when string, w seen) {
+	note := func(name, unit string, v float64) { s.report.note("live", name+when, unit, v) }
+	l := bench.LatencyOf(w.fromQueryable)
+	note("queryable to client p50", "ms", l.P50)
+	note("queryable to client p99", "ms", l.P99)
+	note("sent to client p99", "ms", bench.LatencyOf(w.fromSent).P99)
+	note("updates not seen", "", float64(w.missing))
+	note("frames for each client and update", "", float64(w.frames)/float64(max(1, len(w.fromSent)+w.missing)))
+	note("frames that say that a client lags", "", float64(w.lagged))
+}
+
+// noteLoaded compares what comes in with and without clients.
+func (s *show) noteLoaded(with, without []*loaded) {
+	note := func(name, unit string, v float64) { s.report.note("live", name, unit, v) }
+	var all seen
+	for _, l := range with {
+		all.add(&l.seen)
+	}
+	s.noteSeen(", under full load", all)
+	note("clients' CPU a frame, under full load", "µs", micros(all.reading, float64(max(1, all.frames))))
+	compare := func(name, unit string, what func(*Work) float64) {
+		var sums [2]float64
+		for i, of := range [][]*loaded{without, with} {
+			for _, l := range of {
+				sums[i] += what(l.Work) / float64(len(of))
 			}
 		}
+		note(name+" without clients", unit, sums[0])
+		note(name+" with clients", unit, sums[1])
+		note(name+" with clients, of that without", "", sums[1]/sums[0])
 	}
+	compare("ingest", "events/s", func(w *Work) float64 { return w.Accepted })
+	compare("CPU an event", "µs", func(w *Work) float64 { return w.CPU })
+	compare("generator's CPU an event", "µs", func(w *Work) float64 { return w.Generator })
+	compare("peak memory under full load", "MB", func(w *Work) float64 { return w.Peak })
 }
 
-func (w *watcher) when(update int) (time.Time, bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	at, ok := w.seen[update]
-	return at, ok
+func (w *seen) add(o *seen) {
+	w.updates, w.frames, w.lagged, w.missing = w.updates+o.updates, w.frames+o.frames, w.lagged+o.lagged, w.missing+o.missing
+	w.fromQueryable, w.fromSent = append(w.fromQueryable, o.fromQueryable...), append(w.fromSent, o.fromSent...)
+	w.took, w.server, w.reading = w.took+o.took, w.server+o.server, w.reading+o.reading
 }
 
-// updates sends updates, evenly, and returns when they were sent and could be queried.
-func (a *audience) updates(ctx context.Context, c *client.Client, first, n int, over <-chan struct{}) ([]update, error) {
+// send sends updates, evenly, and returns when they were sent and could be queried.
+func (s *show) send(ctx context.Context, n int, over <-chan struct{}) ([]update, error) {
 	var out []update
 	start := time.Now()
 	for k := range n {
@@ -239,7 +283,11 @@ func (a *audience) updates(ctx context.Context, c *client.Client, first, n int, 
 			return out, wait(ctx, 2*updateEvery)
 		default:
 		}
-		u, err := send(ctx, c, first+k)
+		s.sent++
+		if s.audience != nil {
+			s.audience.expect(s.sent)
+		}
+		u, err := sendUpdate(ctx, s.watched, s.sent)
 		if err != nil {
 			return nil, err
 		}
@@ -248,13 +296,13 @@ func (a *audience) updates(ctx context.Context, c *client.Client, first, n int, 
 	return out, wait(ctx, 2*updateEvery) // for the last to arrive
 }
 
-// send sends an update and waits until it can be queried: no later than that it was committed.
-func send(ctx context.Context, c *client.Client, number int) (u update, err error) {
+// sendUpdate sends an update and waits until it can be queried: no later than that it was committed.
+func sendUpdate(ctx context.Context, c *client.Client, number int) (u update, err error) {
 	var events []client.Event
-	for _, name := range []string{"live-a", "live-b"} {
+	for _, name := range watchedMetrics() {
 		events = append(events, client.Event{ID: fmt.Sprintf("%s-%d", name, number), Source: "bench", Type: "bench." + name, Data: map[string]int{"n": number}})
 	}
-	u.sent = time.Now()
+	u.number, u.sent = number, time.Now()
 	if _, err := c.Send(ctx, events...); err != nil {
 		return u, err
 	}
@@ -267,47 +315,4 @@ func send(ctx context.Context, c *client.Client, number int) (u update, err erro
 		return err == nil, err
 	})
 	return u, err
-}
-
-// delays are how much later than an update could be queried, and than it was sent, each client had it.
-func (a *audience) delays(first int, updates []update) (fromQueryable, fromSent []time.Duration, missing int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for k, u := range updates {
-		for _, w := range a.watchers {
-			at, ok := w.when(first + k)
-			if !ok {
-				missing++
-				continue
-			}
-			fromQueryable = append(fromQueryable, max(0, at.Sub(u.queryable)))
-			fromSent = append(fromSent, at.Sub(u.sent))
-		}
-	}
-	return fromQueryable, fromSent, missing
-}
-
-func (a *audience) fail(err error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.failed == nil {
-		a.failed = err
-	}
-}
-
-func (a *audience) failure() error {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.failed
-}
-
-func (a *audience) close() {
-	a.closing.Store(true)
-	a.mu.Lock()
-	all := a.watchers
-	a.mu.Unlock()
-	for _, w := range all {
-		_ = w.conn.Abort()
-	}
-	a.readers.Wait()
 }

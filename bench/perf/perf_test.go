@@ -91,8 +91,8 @@ func TestTheWorstSecondIsTheOneWithTheSlowestProbes(t *testing.T) {
 
 func TestAClientsDelayCountsFromWhenAnUpdateCouldBeQueried(t *testing.T) {
 	at := func(ms int) time.Time { return time.Unix(1000, int64(ms)*1e6) }
-	a := &audience{watchers: []*watcher{{seen: map[int]time.Time{1: at(30), 2: at(1035)}}, {seen: map[int]time.Time{1: at(10)}}}}
-	fromQueryable, fromSent, missing := a.delays(1, []update{{at(0), at(20)}, {at(1000), at(1020)}})
+	a := &audience{seen: map[int][]time.Time{1: {at(30), at(10)}, 2: {at(1035), {}}}}
+	fromQueryable, fromSent, missing := a.delays([]update{{1, at(0), at(20)}, {2, at(1000), at(1020)}})
 	if missing != 1 || len(fromQueryable) != 3 || fromQueryable[0] != 10*time.Millisecond || fromQueryable[1] != 0 || fromQueryable[2] != 15*time.Millisecond || fromSent[2] != 35*time.Millisecond {
 		t.Errorf("%v, %v, %d missing", fromQueryable, fromSent, missing)
 	}

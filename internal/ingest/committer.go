@@ -30,17 +30,23 @@ var (
 const (
 	// maxPending bounds the encoded bytes that wait for one partition's log.
 	maxPending = 64 << 20
+	// gather is how long a request waits for others at most, and worth how many bytes are worth a message in any case.
+	gather = 4 * time.Millisecond
+	worth  = 64 << 10
 	// appendTimeout bounds one append; a log that takes longer is in trouble.
 	appendTimeout = 20 * time.Second
 )
 
 // Committer makes one log message, and so one fsync, of the events of all requests that arrive while the message before
-// is being written. It needs no timer: under light load a request goes out alone at once, under heavy load groups grow. Where more waits
+// is being written. Under light load a request goes out alone at once. Under heavy load of small requests it waits a little for as many as were on
+// their way at the same time as the message before: their senders send the next one when they have their answer. What a message costs
+// beside its bytes (the fsync, wake-ups from here to the worker) is what a few dozen small requests cost. Where more waits
 // than fits into a message, tenants take turns: a request waits for at most one of every other tenant's.
 type Committer struct {
 	log   Log
 	most  int // bytes in a log message
 	now   func() time.Time
+	wait  time.Duration // at most, for others
 	parts []*group
 	free  sync.Pool // *request
 	done  sync.WaitGroup
@@ -49,9 +55,10 @@ type Committer struct {
 // group is what waits for one partition.
 type group struct {
 	mu      sync.Mutex
-	wake    chan struct{} // holds a token when waiting is not empty or the committer stops
+	wake    chan struct{} // holds a token when enough waits, or the committer stops
 	waiting limit.Queue[*request]
 	bytes   int
+	goal    int // so many waiting requests are worth a message
 	stopped bool
 	taken   []*request // by the last take
 }
@@ -89,7 +96,7 @@ func (c *Committer) giveBack(r *request) {
 
 // NewCommitter starts a committer that writes messages of at most so many bytes.
 func NewCommitter(log Log, most int, now func() time.Time) *Committer {
-	c := &Committer{log: log, most: most, now: now}
+	c := &Committer{log: log, most: most, now: now, wait: gather}
 	for p := range log.Partitions() {
 		g := &group{wake: make(chan struct{}, 1)}
 		c.parts = append(c.parts, g)
@@ -163,8 +170,39 @@ func (g *group) add(t tenant.ID, requests []*request) error {
 		g.waiting.Push(t, r)
 		g.bytes += r.size()
 	}
-	g.signal()
+	g.offer()
 	return nil
+}
+
+// ready says whether what waits is worth a message.
+func (g *group) ready() bool {
+	n := g.waiting.Len()
+	return g.stopped || n > 0 && (n >= g.goal || g.bytes >= worth)
+}
+
+// offer wakes the writer if it is.
+func (g *group) offer() {
+	if g.ready() {
+		g.signal()
+	}
+}
+
+// expect has what comes gathered until it is as many requests as were answered together and came meanwhile, and says whether there is
+// anything to wait for.
+func (g *group) expect(answered int) (wait bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.goal = answered + g.waiting.Len()
+	g.offer()
+	return g.goal > 1
+}
+
+// settle ends the waiting: what there is goes, or what comes next.
+func (g *group) settle() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.goal = 0
+	g.offer()
 }
 
 func (g *group) signal() {
@@ -174,11 +212,15 @@ func (g *group) signal() {
 	}
 }
 
-// take removes as many waiting requests as fit into most bytes, at least one, if there is any. They are good until the next take.
+// take removes as many waiting requests as fit into most bytes, at least one, if there are any that are worth a message: an earlier wake-up may have
+// been for others. They are good until the next take.
 func (g *group) take(most int) (requests []*request, stopped bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	requests = g.taken[:0]
+	if !g.ready() {
+		return requests, false
+	}
 	size := batchHead
 	for {
 		next, ok := g.waiting.Peek()
@@ -190,15 +232,16 @@ func (g *group) take(most int) (requests []*request, stopped bool) {
 		size += next.size()
 	}
 	g.bytes -= size - batchHead
-	if g.waiting.Len() > 0 || g.stopped {
-		g.signal()
-	}
+	g.offer()
 	g.taken = requests
 	return requests, g.stopped
 }
 
 func (c *Committer) run(p int, g *group) {
 	var together []byte
+	late := time.AfterFunc(time.Hour, g.settle)
+	late.Stop()
+	defer late.Stop()
 	for range g.wake {
 		runtime.Gosched() // requests that are ready to be parsed come along; without any this takes no time
 		requests, stopped := g.take(c.most)
@@ -208,6 +251,7 @@ func (c *Committer) run(p int, g *group) {
 			}
 			continue
 		}
+		late.Stop()
 		payload := requests[0].encoded
 		if len(requests) > 1 {
 			together = append(together[:0], payload...)
@@ -219,6 +263,9 @@ func (c *Committer) run(p int, g *group) {
 		ctx, cancel := context.WithTimeout(context.Background(), appendTimeout)
 		_, err := c.log.Append(ctx, p, payload)
 		cancel()
+		if g.expect(len(requests)) {
+			late.Reset(c.wait)
+		}
 		for i, r := range requests {
 			requests[i] = nil // it is whose it was again
 			r.result <- err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -101,6 +102,105 @@ func TestRequestsThatArriveDuringAnAppendShareTheNextMessage(t *testing.T) {
 		t.Errorf("%d events in %d messages, want 102 in 2", len(ids), len(messages))
 	}
 	c.Stop()
+}
+
+func TestSendersThatWereAnsweredTogetherAreWaitedForTogether(t *testing.T) {
+	l, c := newCommitter(1 << 20)
+	c.Wait(time.Hour)
+	defer c.Stop()
+	defer close(l.gate)
+	answered := make(chan error, 10)
+	send := func(id int) { answered <- errorOf(c.Commit(t.Context(), "t", some(id, 1, 10))) }
+	go send(0)
+	<-l.entered
+	go send(1)
+	go send(2)
+	for c.Waiting() < 2 {
+		runtime.Gosched()
+	}
+	l.gate <- nil // of three that are on their way one has its answer, and sends the next
+	if err := <-answered; err != nil {
+		t.Fatal(err)
+	}
+	go send(3)
+	<-l.entered
+	l.gate <- nil
+	for range 3 {
+		if err := <-answered; err != nil {
+			t.Fatal(err)
+		}
+	}
+	go send(4)
+	go send(5)
+	for c.Waiting() < 2 {
+		runtime.Gosched()
+	}
+	select {
+	case <-l.entered:
+		t.Error("two went without the third")
+	default:
+	}
+	go send(6)
+	<-l.entered
+	l.gate <- nil
+	for range 3 {
+		if err := <-answered; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if messages, _ := l.events(t); !slices.Equal(messages, []int{1, 3, 3}) {
+		t.Errorf("messages of %v events, want 1, 3 and 3", messages)
+	}
+}
+
+func TestWhoIsWaitedForInVainDelaysTheOthersALittleOnly(t *testing.T) {
+	l, c := newCommitter(1 << 20)
+	c.Wait(time.Millisecond)
+	defer c.Stop()
+	answered := make(chan error, 10)
+	send := func(id int) { answered <- errorOf(c.Commit(t.Context(), "t", some(id, 1, 10))) }
+	go send(0)
+	<-l.entered
+	for i := range 5 {
+		go send(1 + i)
+	}
+	for c.Waiting() < 5 {
+		runtime.Gosched()
+	}
+	close(l.gate)
+	for range 6 {
+		if err := <-answered; err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 3 { // alone from now on
+		if err := errorOf(c.Commit(t.Context(), "t", some(10+i, 1, 10))); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestALargeRequestDoesNotWaitForOthers(t *testing.T) {
+	l, c := newCommitter(1 << 20)
+	c.Wait(time.Hour)
+	defer c.Stop()
+	answered := make(chan error, 10)
+	go func() { answered <- errorOf(c.Commit(t.Context(), "t", some(0, 1, 10))) }()
+	<-l.entered
+	for i := range 5 {
+		go func() { answered <- errorOf(c.Commit(t.Context(), "t", some(1+i, 1, 10))) }()
+	}
+	for c.Waiting() < 5 {
+		runtime.Gosched()
+	}
+	l.gate <- nil
+	go func() { answered <- errorOf(c.Commit(t.Context(), "t", some(10, 10, 10_000))) }()
+	close(l.gate)
+	for range 7 {
+		if err := <-answered; err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestALargeRequestIsSplitAndAnsweredWhenAllOfItIsThere(t *testing.T) {

@@ -3,6 +3,8 @@ package live
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -19,27 +21,30 @@ const (
 	maxSubscriptions = 64
 	maxRequestBytes  = 64 << 10
 	writeTimeout     = 15 * time.Second
+	closeTimeout     = 5 * time.Second // for a client to answer that it goes
 	pingInterval     = 30 * time.Second
 	// holdsInterval is how often it is asked whether the credentials of a connection still hold.
 	holdsInterval = 2 * time.Second
 )
 
-// conn is one client's WebSocket. There may be very many: it has one goroutine, which reads, and no buffers but those for
-// requests and control frames.
+// conn is one client's WebSocket. There may be very many: while nothing happens it has neither a goroutine nor a buffer.
 type conn struct {
 	hub       *Hub
-	ws        *websocket.Conn
+	number    uint64 // among the hub's
 	wire      wire
 	principal auth.Principal
 	holds     func(context.Context) bool
 	room      *room
 	state     atomic.Int32
+	alive     atomic.Bool // since pinged
+	in        incoming    // of whoever reads: one goroutine at a time
 
 	mu      sync.Mutex
 	subs    []*subscription
 	replies []byte // frames, as they are on the wire
 	pinged  time.Time
-	alive   atomic.Bool // since pinged
+	leaving chan struct{} // the client is told to go; it is closed when it has gone
+	ended   bool
 }
 
 // Serve is the WebSocket of a principal, as long as its credentials hold. It returns at once: what the HTTP server
@@ -47,55 +52,157 @@ type conn struct {
 func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, p auth.Principal, holds func(context.Context) bool) {
 	c := &conn{hub: h, principal: p, holds: holds, room: h.room(p.Tenant), pinged: h.cfg.Now()}
 	c.alive.Store(true)
-	ws, err := websocket.Accept(&hijacker{w, &c.wire}, r, &websocket.AcceptOptions{
-		CompressionMode: websocket.CompressionDisabled,
-		OnPongReceived:  func(context.Context, []byte) { c.alive.Store(true) },
-	})
+	j := &hijacker{ResponseWriter: w, wire: &c.wire}
+	ws, err := websocket.Accept(j, r, &websocket.AcceptOptions{CompressionMode: websocket.CompressionDisabled})
 	if err != nil {
 		return // Accept has answered
 	}
-	ws.SetReadLimit(maxRequestBytes)
-	c.ws = ws
+	_ = ws.CloseNow() // the handshake is all that the library is for
 	h.cmu.Lock()
 	closed := h.closed
 	if !closed {
-		h.conns[c] = struct{}{}
+		h.last++
+		c.number = h.last
+		h.conns[c.number] = c
 	}
 	h.cmu.Unlock()
 	if closed {
-		_ = ws.CloseNow()
+		_ = c.wire.Close()
 		return
 	}
-	go c.read(h.ctx)
+	h.reading.Do(h.startReading)
+	if len(j.early) == 0 && h.poller != nil && c.wire.raw != nil && h.poller.add(c.wire.raw, c.number) == nil {
+		return
+	}
+	go c.read(j.early)
 }
 
-// read answers requests until the client goes or the hub closes.
-func (c *conn) read(hub context.Context) {
-	// Closing the connection is what ends a read: a context that could end would cost something for each.
-	ctx := context.WithoutCancel(hub)
-	for {
-		_, b, err := c.ws.Read(ctx)
+// startReading makes the poller. Without one each connection has a goroutine that reads.
+func (h *Hub) startReading() {
+	p, err := newPoller()
+	if err != nil {
+		return
+	}
+	h.poller = p
+	go func() {
+		err := p.run(h.ctx, func(number uint64) {
+			h.cmu.Lock()
+			c := h.conns[number]
+			h.cmu.Unlock()
+			if c != nil {
+				go c.readable()
+			}
+		})
 		if err != nil {
-			break
+			h.cfg.Log.Error("requests on live connections are not read any more; restart the server", "error.message", err.Error())
 		}
-		var req request
-		if err := json.Unmarshal(b, &req); err != nil {
-			req = request{Op: "malformed"}
-		}
-		if !c.request(hub, req) {
-			break
+	}()
+}
+
+// readable reads once, answers, and has the poller look again.
+func (c *conn) readable() {
+	b, _ := c.hub.buffers.Get().(*[readBuffer]byte)
+	if b == nil {
+		b = new([readBuffer]byte)
+	}
+	n, err := c.wire.receive(b[:])
+	ok := err == nil && c.take(b[:n])
+	c.hub.buffers.Put(b)
+	if !ok || c.hub.poller.arm(c.wire.raw, c.number) != nil {
+		c.end()
+	}
+}
+
+// read answers requests until the client goes.
+func (c *conn) read(early []byte) {
+	defer c.end()
+	if !c.take(early) {
+		return
+	}
+	var b [readBuffer]byte
+	for {
+		n, err := c.wire.Read(b[:])
+		if err != nil || !c.take(b[:n]) {
+			return
 		}
 	}
-	_ = c.ws.CloseNow()
+}
+
+// take answers what has come in, and says whether to go on.
+func (c *conn) take(b []byte) bool {
+	err := c.in.take(b, c.handle)
+	var f *farewell
+	if errors.As(err, &f) {
+		_ = c.wire.last(f.frame(), time.Now().Add(closeTimeout)) // it has gone by itself
+	}
+	return err == nil
+}
+
+func (c *conn) handle(opcode byte, payload []byte) error {
+	switch opcode {
+	case opClose:
+		return answerTo(payload)
+	case opPong:
+		c.alive.Store(true)
+		return nil
+	case opPing:
+		if !c.queue(opPong, payload) {
+			return errGone
+		}
+		return nil
+	}
+	var req request
+	if err := json.Unmarshal(payload, &req); err != nil {
+		req = request{Op: "malformed"}
+	}
+	if !c.request(c.hub.ctx, req) {
+		return errGone
+	}
+	return nil
+}
+
+// end gives a connection up. A writer that has it finds nothing to send.
+func (c *conn) end() {
 	c.mu.Lock()
+	if c.ended {
+		c.mu.Unlock()
+		return
+	}
+	c.ended = true
 	for _, s := range c.subs {
 		c.room.leave(s)
 	}
 	c.subs, c.replies = nil, nil
+	leaving := c.leaving
 	c.mu.Unlock()
+	_ = c.wire.Close()
+	if leaving != nil {
+		close(leaving)
+	}
 	c.hub.cmu.Lock()
-	delete(c.hub.conns, c)
+	delete(c.hub.conns, c.number)
 	c.hub.cmu.Unlock()
+}
+
+// bye tells a client why it has to go, and waits until it has gone, or has had the time to.
+func (c *conn) bye(f farewell) {
+	c.mu.Lock()
+	if c.ended || c.leaving != nil {
+		c.mu.Unlock()
+		return
+	}
+	gone := make(chan struct{})
+	c.leaving = gone
+	c.mu.Unlock()
+	if c.wire.last(f.frame(), time.Now().Add(closeTimeout)) == nil {
+		timer := time.NewTimer(closeTimeout)
+		defer timer.Stop()
+		select {
+		case <-gone:
+		case <-timer.C:
+		}
+	}
+	c.end()
 }
 
 // reply queues an answer. A client that asks on and on and does not read is given up.
@@ -104,9 +211,15 @@ func (c *conn) reply(v any) bool {
 	if err != nil {
 		return false
 	}
+	return c.queue(opText, b)
+}
+
+func (c *conn) queue(opcode byte, payload []byte) bool {
 	c.mu.Lock()
-	c.replies = append(appendHeader(c.replies, opText, len(b)), b...)
-	ok := len(c.replies) <= maxReplies
+	ok := !c.ended && len(c.replies) <= maxReplies
+	if ok {
+		c.replies = append(appendHeader(c.replies, opcode, len(payload)), payload...)
+	}
 	c.mu.Unlock()
 	c.hub.writers.add(c)
 	return ok
@@ -166,10 +279,7 @@ func (h *Hub) inspect(ctx context.Context) {
 		case <-tick.C:
 		}
 		h.cmu.Lock()
-		conns := make([]*conn, 0, len(h.conns))
-		for c := range h.conns {
-			conns = append(conns, c)
-		}
+		conns := slices.Collect(maps.Values(h.conns))
 		h.cmu.Unlock()
 		now := h.cfg.Now()
 		hold := map[auth.Principal]bool{} // many clients have the same credentials
@@ -179,32 +289,34 @@ func (h *Hub) inspect(ctx context.Context) {
 				ok = c.holds(ctx)
 				hold[c.principal] = ok
 			}
-			switch {
-			case !ok:
-				go func() { _ = c.ws.Close(websocket.StatusPolicyViolation, "the credentials are revoked") }()
-			case c.ping(now):
+			if !ok {
+				go c.bye(farewell{websocket.StatusPolicyViolation, "the credentials are revoked"})
+				continue
+			}
+			due, dead := c.ping(now)
+			if dead {
+				c.end()
+			}
+			if due {
 				h.writers.add(c)
 			}
 		}
 	}
 }
 
-// ping queues a ping if it is time for one, and gives up a client that has not answered the last.
-func (c *conn) ping(now time.Time) bool {
+// ping queues a ping if it is time for one, and says whether a client has not answered the last.
+func (c *conn) ping(now time.Time) (due, dead bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	since := now.Sub(c.pinged)
 	if !c.alive.Load() {
-		if since > writeTimeout {
-			c.gone()
-		}
-		return false
+		return false, since > writeTimeout
 	}
 	if since < pingInterval {
-		return false
+		return false, false
 	}
 	c.pinged = now
 	c.alive.Store(false)
 	c.replies = appendHeader(c.replies, opPing, 0)
-	return true
+	return true, false
 }

@@ -129,7 +129,8 @@ func fanOut(t testing.TB, n int) (figures, spent) {
 		r.measure()
 	}
 	<-ticks.C
-	s := spent{bytes: resident(t) - before, cpu: cpuTime(t) - began}
+	s := spent{cpu: cpuTime(t) - began}
+	s.bytes = resident(t) - before
 	_ = in.Close()
 	var f figures
 	if err := json.NewDecoder(out).Decode(&f); err != nil {

@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ type feed struct {
 	content  content
 	interval time.Duration // frames go out at most so often
 	members  []*subscription
+	conns    []*conn   // of the members, in the same order
 	at       position  // up to where frames went out
 	next     time.Time // not before this is anything sent
 	dirty    bool      // the clock knows
@@ -85,6 +87,7 @@ func (f *feed) begin() {
 func (f *feed) join(s *subscription) {
 	s.feed, s.index = f, len(f.members)
 	f.members = append(f.members, s)
+	f.conns = append(f.conns, s.conn)
 }
 
 // leave takes a subscription out; the room's mutex is held.
@@ -94,6 +97,9 @@ func (f *feed) leave(s *subscription) {
 	f.members[s.index].index = s.index
 	f.members[last] = nil
 	f.members = f.members[:last]
+	f.conns[s.index] = f.conns[last]
+	f.conns[last] = nil
+	f.conns = f.conns[:last]
 	if last == 0 {
 		f.room.close(f)
 	}
@@ -193,10 +199,7 @@ func (h *Hub) send(waiting []appointment, now time.Time) (rest []appointment, ea
 // rouse has the writers look at all who subscribe to a feed.
 func (h *Hub) rouse(f *feed) {
 	f.room.mu.Lock()
-	conns := make([]*conn, len(f.members))
-	for i, s := range f.members {
-		conns[i] = s.conn
-	}
+	conns := slices.Clone(f.conns)
 	f.room.mu.Unlock()
 	h.writers.add(conns...)
 }

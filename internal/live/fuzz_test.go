@@ -50,3 +50,17 @@ func FuzzSubscribe(f *testing.F) {
 		}
 	})
 }
+
+// FuzzClientFrames: what a client sends comes out the same whether it arrives at once or byte by byte, and what is kept of it is bounded.
+func FuzzClientFrames(f *testing.F) {
+	f.Add(append(sent(opText, "in "), sent(final|opContinue, "parts")...))
+	f.Add(append(sent(final|opPing, "x"), sent(final|opClose, "\x03\xe8")...))
+	f.Add([]byte{final | opText, 1, 'x'})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		whole, err := received(b, max(1, len(b)))
+		bytewise, err2 := received(b, 1)
+		if whole != bytewise || (err == nil) != (err2 == nil) {
+			t.Fatalf("%q, %v at once; %q, %v byte by byte", whole, err, bytewise, err2)
+		}
+	})
+}

@@ -3,7 +3,8 @@
 //
 // The stream never waits for a subscriber. Clients who ask the same share one feed: its state is kept once, and each of its frames is
 // encoded once, for all of them. One clock says when frames are due, a few writers send them, and a client that does not take
-// at once what it is sent gets a goroutine until it has. A metric's feed holds absolute values, so a slow client misses
+// at once what it is sent gets a goroutine until it has. Nor has a client a goroutine that waits for what it asks: one poller knows who
+// has sent something. A metric's feed holds absolute values, so a slow client misses
 // steps in between and is told so, but what it is sent next is right. Samples of events are bounded and what does not fit is
 // counted.
 //
@@ -72,10 +73,15 @@ type Hub struct {
 	stale   stale
 
 	cmu    sync.Mutex
-	conns  map[*conn]struct{}
+	conns  map[uint64]*conn
+	last   uint64 // number of a connection
 	closed bool
 	ctx    context.Context // of what clients ask for; it ends when the last one has been told that the server stops
 	end    context.CancelFunc
+
+	reading sync.Once
+	poller  *poller // nil where there is none
+	buffers sync.Pool
 }
 
 type incidentKey struct {
@@ -85,7 +91,7 @@ type incidentKey struct {
 
 // New makes a hub. Run must be running for anything to be sent.
 func New(cfg Config) *Hub {
-	h := &Hub{cfg: cfg, rooms: map[tenant.ID]*room{}, changed: make(chan struct{}, 1), ids: map[incidentKey]struct{}{}, conns: map[*conn]struct{}{}}
+	h := &Hub{cfg: cfg, rooms: map[tenant.ID]*room{}, changed: make(chan struct{}, 1), ids: map[incidentKey]struct{}{}, conns: map[uint64]*conn{}}
 	h.clock.wake, h.stale.wake = make(chan struct{}, 1), make(chan struct{}, 1)
 	h.writers.ready.L = &h.writers.mu
 	h.ctx, h.end = context.WithCancel(context.Background())
@@ -305,7 +311,7 @@ func (h *Hub) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer h.writers.close()
-	for range max(1, runtime.GOMAXPROCS(0)/2) { // the others are for what there is to tell about
+	for range runtime.GOMAXPROCS(0) {
 		running.Go(func() { h.writers.run(h.cfg.Now) })
 	}
 	running.Go(func() { h.tick(ctx) })
@@ -366,8 +372,8 @@ func (h *Hub) Close() {
 	}
 	h.closed = true
 	var told sync.WaitGroup
-	for c := range h.conns {
-		told.Go(func() { _ = c.ws.Close(websocket.StatusGoingAway, "the server is stopping") })
+	for _, c := range h.conns {
+		told.Go(func() { c.bye(farewell{websocket.StatusGoingAway, "the server is stopping"}) })
 	}
 	go func() {
 		told.Wait()

@@ -50,8 +50,12 @@ func (o *output) reset() {
 
 // Opcodes of RFC 6455.
 const (
-	opText = 0x1
-	opPing = 0x9
+	opContinue = 0x0
+	opText     = 0x1
+	opBinary   = 0x2
+	opClose    = 0x8
+	opPing     = 0x9
+	opPong     = 0xa
 )
 
 // appendHeader writes the header of a final frame of n bytes that is not masked.
@@ -185,7 +189,7 @@ func (c *conn) turn(o *output, a *attempt, now func() time.Time) {
 		if len(o.pieces) == 1 {
 			var err error
 			if n, err = c.wire.try(a, o.pieces[0]); err != nil {
-				c.gone()
+				c.end()
 				return
 			}
 			if n == len(o.pieces[0]) {
@@ -211,7 +215,7 @@ func (o *output) clone(n int) *output {
 func (c *conn) catchUp(o *output, now func() time.Time, begun bool) {
 	for {
 		if err := c.wire.finish(o.pieces, time.Now().Add(writeTimeout), begun); err != nil {
-			c.gone()
+			c.end()
 			return
 		}
 		begun = false
@@ -227,15 +231,14 @@ func (c *conn) catchUp(o *output, now func() time.Time, begun bool) {
 // collect adds all that is due to o, and says whether there is anything.
 func (c *conn) collect(o *output, now time.Time) bool {
 	c.mu.Lock()
-	o.small = append(o.small, c.replies...)
-	c.replies = nil
-	for _, s := range c.subs {
-		s.append(o, now)
+	if c.leaving == nil {
+		o.small = append(o.small, c.replies...)
+		c.replies = nil
+		for _, s := range c.subs {
+			s.append(o, now)
+		}
 	}
 	c.mu.Unlock()
 	o.flush()
 	return len(o.pieces) > 0
 }
-
-// gone gives a connection up. It stays in the state running, so that no writer looks at it again; its reader cleans up.
-func (c *conn) gone() { _ = c.ws.CloseNow() }

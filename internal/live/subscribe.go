@@ -74,7 +74,10 @@ func (c *conn) subscribe(ctx context.Context, req request) error {
 		return &refusedError{"invalid_id", "give the subscription an id of 1 to 128 bytes"}
 	}
 	c.drop(req.ID)
-	if len(c.subs) >= maxSubscriptions { // only this goroutine changes it
+	c.mu.Lock()
+	full := len(c.subs) >= maxSubscriptions // only this goroutine adds
+	c.mu.Unlock()
+	if full {
 		return errTooMany
 	}
 	s := &subscription{conn: c, head: headOf(req.ID)}
@@ -91,8 +94,15 @@ func (c *conn) subscribe(ctx context.Context, req request) error {
 		return err
 	}
 	c.mu.Lock()
-	c.subs = append(c.subs, s)
+	ended := c.ended
+	if !ended {
+		c.subs = append(c.subs, s)
+	}
 	c.mu.Unlock()
+	if ended {
+		c.room.leave(s)
+		return nil
+	}
 	c.hub.writers.add(c)
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -11,32 +12,42 @@ import (
 	"time"
 )
 
-// wire is a client's network connection. Two write to it: the WebSocket library its control frames, and the writers all else.
+// wire is a client's network connection.
 type wire struct {
 	net.Conn
-	raw   syscall.RawConn // nil: there is no writing without waiting
-	early []byte          // what came with the handshake
+	raw syscall.RawConn // nil: there is no writing without waiting
 	// mu is held while a frame is on its way, by whoever writes it.
-	mu sync.Mutex
+	mu     sync.Mutex
+	closed bool // the last frame is written
 }
 
-// Read begins with what came with the handshake.
-func (w *wire) Read(p []byte) (int, error) {
-	if len(w.early) > 0 {
-		n := copy(p, w.early)
-		if w.early = w.early[n:]; len(w.early) == 0 {
-			w.early = nil
-		}
-		return n, nil
+// receive reads what there is without waiting, which may be nothing; io.EOF is the end.
+func (w *wire) receive(b []byte) (n int, err error) {
+	cerr := w.raw.Control(func(fd uintptr) { n, err = syscall.Read(int(fd), b) })
+	switch {
+	case cerr != nil:
+		return 0, cerr
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EINTR):
+		return 0, nil
+	case n == 0 && err == nil:
+		err = io.EOF
 	}
-	return w.Conn.Read(p)
+	return max(n, 0), err
 }
 
-// Write is for the library, which writes a control frame whole.
-func (w *wire) Write(p []byte) (int, error) {
+// last writes a frame behind which none may come.
+func (w *wire) last(b []byte, deadline time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.Conn.Write(p)
+	if w.closed {
+		return nil
+	}
+	w.closed = true
+	if err := w.SetWriteDeadline(deadline); err != nil {
+		return err
+	}
+	_, err := w.Conn.Write(b)
+	return err
 }
 
 // attempt is the memory of a writer for trying.
@@ -44,13 +55,10 @@ type attempt struct {
 	b   []byte
 	n   int
 	err error
-	f   func(fd uintptr) bool
+	f   func(fd uintptr)
 }
 
-func (a *attempt) once(fd uintptr) bool {
-	a.n, a.err = syscall.Write(int(fd), a.b)
-	return true
-}
+func (a *attempt) once(fd uintptr) { a.n, a.err = send(fd, a.b) }
 
 // try writes as much of b as the connection takes at once. If that is a part, the caller must see to it that finish is called.
 func (w *wire) try(a *attempt, b []byte) (int, error) {
@@ -60,8 +68,13 @@ func (w *wire) try(a *attempt, b []byte) (int, error) {
 	if a.f == nil {
 		a.f = a.once
 	}
+	if w.closed {
+		w.mu.Unlock()
+		return len(b), nil
+	}
 	a.b, a.n, a.err = b, 0, nil
-	err := w.raw.Write(a.f)
+	// Control does without what Write prepares for having to wait, and mu is there for what Write locks.
+	err := w.raw.Control(a.f)
 	n := max(a.n, 0)
 	a.b = nil
 	if err == nil && a.err != nil && !errors.Is(a.err, syscall.EAGAIN) && !errors.Is(a.err, syscall.EINTR) {
@@ -79,6 +92,9 @@ func (w *wire) finish(pieces net.Buffers, deadline time.Time, begun bool) error 
 		w.mu.Lock()
 	}
 	defer w.mu.Unlock()
+	if w.closed {
+		return net.ErrClosed
+	}
 	if err := w.SetWriteDeadline(deadline); err != nil {
 		return err
 	}
@@ -88,39 +104,38 @@ func (w *wire) finish(pieces net.Buffers, deadline time.Time, begun bool) error 
 	return w.SetWriteDeadline(time.Time{})
 }
 
-// Sizes of a connection's buffers: frames of clients and control frames are small, and all else is written past them.
-const (
-	readBuffer  = 512
-	writeBuffer = 256 // a control frame has at most 127 bytes
-)
+// readBuffer is how much is read of a client at a time: a request is small.
+const readBuffer = 2 << 10
 
-// hijacker gives the WebSocket library a connection with small buffers, and lets go of those of the HTTP server.
+// hijacker takes the connection of a request while the WebSocket library does the handshake on it.
 type hijacker struct {
 	http.ResponseWriter
-	wire *wire
+	wire  *wire
+	early []byte // what came with the handshake
 }
 
-// Hijack is part of http.Hijacker.
+// Hijack is part of http.Hijacker. What it returns is not for use: the connection is the wire's.
 func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
 	if err != nil {
 		return nil, nil, err
 	}
-	h.wire.Conn = conn
 	if n := rw.Reader.Buffered(); n > 0 {
 		b, err := rw.Reader.Peek(n)
 		if err != nil {
 			return nil, nil, fmt.Errorf("read what came with the handshake: %w", err)
 		}
-		h.wire.early = append([]byte(nil), b...)
+		h.early = append([]byte(nil), b...)
 	}
 	if err := rw.Writer.Flush(); err != nil { // the answer to the handshake
 		return nil, nil, err
 	}
+	h.wire.Conn = conn
 	if s, ok := conn.(syscall.Conn); ok {
 		if h.wire.raw, err = s.SyscallConn(); err != nil {
 			return nil, nil, err
 		}
 	}
-	return h.wire, bufio.NewReadWriter(bufio.NewReaderSize(h.wire, readBuffer), bufio.NewWriterSize(h.wire, writeBuffer)), nil
+	left, _ := net.Pipe()
+	return left, bufio.NewReadWriter(bufio.NewReaderSize(left, 16), bufio.NewWriterSize(left, 16)), nil
 }

@@ -53,8 +53,7 @@ func TestWhatAClientDoesNotTakeAtOnceArrivesInOrder(t *testing.T) {
 	done := make(chan error, 2)
 	go func() { done <- w.finish(net.Buffers{want[n:]}, time.Now().Add(time.Minute), true) }()
 	go func() {
-		_, err := w.Write([]byte("control"))
-		done <- err
+		done <- w.last([]byte("control"), time.Now().Add(time.Minute))
 	}()
 	got := make([]byte, len(want)+7)
 	if _, err := io.ReadFull(client, got); err != nil {
@@ -68,7 +67,7 @@ func TestWhatAClientDoesNotTakeAtOnceArrivesInOrder(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	stuck := w.finish(net.Buffers{want}, time.Now().Add(50*time.Millisecond), false)
+	stuck := (&wire{Conn: server, raw: raw}).finish(net.Buffers{want}, time.Now().Add(50*time.Millisecond), false)
 	if stuck == nil {
 		t.Error("a client that takes nothing is waited for")
 	}

@@ -1,0 +1,129 @@
+//go:build linux
+
+package perf
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// reader reads many connections on one thread: ten thousand goroutines, each of which is woken up for a hundred bytes, would take more of
+// the machine than the server that is measured.
+type reader struct {
+	epoll   int
+	fds     []int // by the number of the connection
+	take    func(conn int, b []byte, at time.Time) error
+	stop    atomic.Bool
+	stopped chan struct{}
+	cpu     atomic.Int64 // nanoseconds that the thread has used so far
+	err     error        // once stopped is closed
+}
+
+const (
+	// nap is how long the thread rests after it has read what there was: what comes meanwhile wakes nobody up. A time of arrival is
+	// too late by as much at most, and never too early.
+	nap = 2 * time.Millisecond
+	// waitLimit is after how many milliseconds without anything to read the thread looks whether it is to stop.
+	waitLimit = 100
+)
+
+// newReader takes connections over: it closes them when it stops. What arrives is given to take, on one thread.
+func newReader(fds []int, take func(conn int, b []byte, at time.Time) error) (*reader, error) {
+	epoll, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("wait for many connections: %w", err), closeAll(fds))
+	}
+	r := &reader{epoll: epoll, fds: fds, take: take, stopped: make(chan struct{})}
+	for i, fd := range fds {
+		e := syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(i)}
+		if err := syscall.EpollCtl(epoll, syscall.EPOLL_CTL_ADD, fd, &e); err != nil {
+			return nil, errors.Join(fmt.Errorf("wait for many connections: %w", err), closeAll(append(fds, epoll)))
+		}
+	}
+	go r.run()
+	return r, nil
+}
+
+// close ends it and closes the connections.
+func (r *reader) close() error {
+	r.stop.Store(true)
+	<-r.stopped
+	return errors.Join(r.err, closeAll(append(r.fds, r.epoll)))
+}
+
+func (r *reader) run() {
+	runtime.LockOSThread() // so that its CPU time can be told
+	defer runtime.UnlockOSThread()
+	defer close(r.stopped)
+	events := make([]syscall.EpollEvent, 1024)
+	buf := make([]byte, 64<<10)
+	for !r.stop.Load() && r.err == nil {
+		n, err := syscall.EpollWait(r.epoll, events, waitLimit)
+		if err != nil && !errors.Is(err, syscall.EINTR) {
+			r.err = fmt.Errorf("wait for many connections: %w", err)
+			return
+		}
+		for i := range max(n, 0) {
+			if err := r.read(int(events[i].Fd), buf); err != nil {
+				r.err = err
+				return
+			}
+		}
+		r.cpu.Store(int64(threadCPU()))
+		if n > 0 {
+			rest := syscall.NsecToTimespec(int64(nap))
+			_ = syscall.Nanosleep(&rest, nil) // a shorter nap does no harm
+		}
+	}
+}
+
+func (r *reader) read(conn int, buf []byte) error {
+	n, err := syscall.Read(r.fds[conn], buf)
+	switch {
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EINTR):
+		return nil
+	case err != nil || n == 0:
+		return fmt.Errorf("client %d has lost its connection: %w", conn, errors.Join(err, errClosed))
+	}
+	return r.take(conn, buf[:n], time.Now())
+}
+
+var errClosed = errors.New("the server has closed it")
+
+func closeAll(fds []int) error {
+	var errs []error
+	for _, fd := range fds {
+		errs = append(errs, syscall.Close(fd))
+	}
+	return errors.Join(errs...)
+}
+
+// threadCPU is the CPU time that the calling thread has used so far.
+func threadCPU() time.Duration {
+	const thread = 1 // RUSAGE_THREAD
+	var u syscall.Rusage
+	if syscall.Getrusage(thread, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// handOver makes a connection that the runtime waits for one that a reader waits for.
+func handOver(c syscall.Conn) (fd int, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	cerr := raw.Control(func(old uintptr) {
+		syscall.ForkLock.RLock()
+		defer syscall.ForkLock.RUnlock()
+		if fd, err = syscall.Dup(int(old)); err == nil {
+			syscall.CloseOnExec(fd)
+		}
+	})
+	return fd, errors.Join(cerr, err)
+}
