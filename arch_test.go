@@ -109,6 +109,7 @@ func layout() []place {
 			"store/pieces":  "what may be wrong with the files of both",
 			"alert":         "rules and incidents are among what it keeps",
 		}},
+		{name: "store/postgres/pgtest"},
 		{name: "store/shred", may: []string{"store/column"}},
 		{name: "store/pieces"},
 		{name: "store/column"},
@@ -118,6 +119,8 @@ func layout() []place {
 		}},
 		{name: "enrich", may: []string{"event"}},
 		{name: "bus", may: []string{"event", "tenant"}},
+		{name: "lease"},       // who works on which partition
+		{name: "bus/bustest"}, // servers for tests
 		{name: "ingest", may: []string{"event", "tenant"}, beyond: map[string]string{
 			"ingest/*": "the handler picks the wire format by the media type",
 			"limit":    "a tenant's rate is charged by the number of events, which only the parser knows",
@@ -132,6 +135,7 @@ func layout() []place {
 			"store": "the types of the seam: it is declared by its provider",
 		}},
 		{name: "limit", may: []string{"tenant"}},
+		{name: "limit/*", may: []string{"limit", "tenant"}},
 		{name: "egress"},
 		{name: "event", may: []string{"tenant"}},
 		{name: "series", may: []string{"tenant"}},
@@ -154,7 +158,13 @@ func layout() []place {
 			"app": "without an address it measures a server inside its own process",
 		}},
 		{name: "bench/*", may: []string{"client", "bench", "bench/*"}},
-		{name: "e2e", may: []string{"client"}},
+		{name: "e2e", may: []string{"client"}, beyond: map[string]string{
+			"bus/bustest":           "a fleet's NATS servers",
+			"store/postgres/pgtest": "and its database",
+		}},
+		{name: "deploy", beyond: map[string]string{
+			"config": "what the manifests set has to be a setting",
+		}},
 		{name: "fault", may: []string{"client"}, beyond: map[string]string{
 			"client/ledger": "the writers keep one",
 			"verify":        "what is stored is compared by the operator's own check",
@@ -323,7 +333,7 @@ func allows(table []place, row int, imported string) bool {
 // internal says whether a row's folder is inside internal/.
 func internal(name string) bool {
 	first, _, _ := strings.Cut(name, "/")
-	return !slices.Contains([]string{".", "cmd", "client", "bench", "e2e", "fault"}, first)
+	return !slices.Contains([]string{".", "cmd", "client", "bench", "e2e", "fault", "deploy"}, first)
 }
 
 // pkg is a folder with Go files in it.
@@ -349,6 +359,9 @@ func packages(t *testing.T) []pkg {
 		}
 		if base := d.Name(); dir != "." && (strings.ContainsAny(base[:1], "._") || base == "testdata" || base == "node_modules") {
 			return fs.SkipDir
+		}
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); dir != "." && err == nil {
+			return fs.SkipDir // another module
 		}
 		p, err := load(dir)
 		if err == nil && len(p.files) > 0 {

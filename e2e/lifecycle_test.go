@@ -168,6 +168,7 @@ func TestAServerThatCannotStartSaysWhatToDo(t *testing.T) {
 		"an unknown command":  {[]string{"sevre"}, nil, "sevre"},
 		"an unknown setting":  {[]string{"serve", "--config", config}, nil, "listne"},
 		"a missing config":    {[]string{"serve", "--config", filepath.Join(dir, "none.yaml")}, nil, "none.yaml"},
+		"a Redis that is not": {[]string{"serve", "--data-dir", filepath.Join(dir, "c"), "--listen", "127.0.0.1:0", "--redis", "redis://user:hunter2@127.0.0.1:1"}, nil, "start Redis"},
 		"a store of a fleet":  {[]string{"serve", "--store", "postgres://user:hunter2@db/pulse"}, nil, "--store"},
 	} {
 		output, code := command(t, c.env, c.args...)

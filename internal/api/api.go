@@ -59,6 +59,12 @@ type Deps struct {
 	RateLimit float64
 	// Losses names what was ever found to be gone from the log, oldest first.
 	Losses func() []Loss
+	// Limits says whether rate limits that should be shared by all processes are each process's own at present; it may be nil.
+	Limits func() bool
+	// Without names what this process leaves to others of its fleet: what brings events in, and all the rest.
+	Without Without
+	// Fleet says how this process stands in its fleet; nil for a server that is alone.
+	Fleet func() Fleet
 	// Partitions is the number of the log's partitions.
 	Partitions int
 	// PublicURL is how the server is reached from outside; empty takes the request's host.
@@ -102,8 +108,22 @@ func Handler(d Deps, page http.Handler) http.Handler {
 	return web.Outermost(mux, d.Log, d.Now)
 }
 
+// Without is what is left out of a process.
+type Without struct{ Ingest, API bool }
+
 // routes is the route table.
 func (a *api) routes() {
+	if !a.Without.Ingest {
+		a.mux.Handle("POST /v1/events", a.Door.Events(a.sender))
+		a.mux.HandleFunc("POST /v1/hooks/{token}", a.hook)
+	}
+	if !a.Without.API {
+		a.apiRoutes()
+	}
+	a.operationRoutes()
+}
+
+func (a *api) apiRoutes() {
 	a.tenantRoutes()
 	a.keyRoutes()
 	a.oauthRoutes()
@@ -118,7 +138,6 @@ func (a *api) routes() {
 	a.reportRoutes()
 	a.overviewRoutes()
 	a.liveRoutes()
-	a.operationRoutes()
 }
 
 // notFound answers unknown paths of the API with a problem and leaves the others to the page.
@@ -130,7 +149,11 @@ func (a *api) notFound(page http.Handler) http.Handler {
 				web.NewProblem(http.StatusMethodNotAllowed, "").Write(w)
 				return
 			}
-			web.NewProblem(http.StatusNotFound, "There is no such path: /docs lists those that there are.").Write(w)
+			detail := "There is no such path: /docs lists those that there are."
+			if a.Without != (Without{}) {
+				detail = "This process does not have that path: in a fleet, those with the role ingest take events and webhooks, and those with the role api have the rest."
+			}
+			web.NewProblem(http.StatusNotFound, detail).Write(w)
 			return
 		}
 		page.ServeHTTP(w, r)

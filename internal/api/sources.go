@@ -91,7 +91,6 @@ func (a *api) sourceRoutes() {
 		description: "A vendor's webhooks then come to the source's `url`, and the vendor's standard metrics are there.",
 		errors:      []int{http.StatusConflict, http.StatusPreconditionFailed}}, a.putSource)
 	registerDelete(a, operation{path: "/v1/sources/{slug}", id: "delete-source", tag: tag, permission: auth.SourcesWrite, summary: "Remove a source; its events stay"}, a.Catalog.DeleteSource)
-	a.mux.HandleFunc("POST /v1/hooks/{token}", a.hook)
 	a.describeHook(tag)
 }
 

@@ -184,17 +184,18 @@ func TestSettingsThatCannotWorkAreRefusedWithWhatToDo(t *testing.T) {
 		"--public-url":   func(s *config.Serve) { s.PublicURL = "example.com" },
 		"--bus":          func(s *config.Serve) { s.Bus = "nats://user:secret@host" },
 		"--store":        func(s *config.Serve) { s.Store = "postgres://user:secret@host/db" },
+		"--redis":        func(s *config.Serve) { s.Redis = "redis://user:secret@" },
 		"--roles":        func(s *config.Serve) { s.Roles = []string{"ingest"} },
 	} {
 		cfg := settings("x")
 		change(&cfg)
-		err := cfg.Validate()
+		err := cfg.Check()
 		if err == nil || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	good := settings("x")
-	if err := good.Validate(); err != nil {
+	if err := good.Check(); err != nil {
 		t.Error(err)
 	}
 }

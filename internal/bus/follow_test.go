@@ -45,7 +45,7 @@ func TestAReaderFindsItsPlaceInAnyBlockAndGoesOnThroughTheOthers(t *testing.T) {
 			}
 			r.Recycle(m.Payload)
 		}
-		if r.from != nil {
+		if pulls(r) {
 			t.Errorf("behind %d: it was read through JetStream", after)
 		}
 		r.Close()

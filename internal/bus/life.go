@@ -16,12 +16,17 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// link is a connection to a server, the embedded one or one of a cluster's.
+type link struct {
+	conn *nats.Conn
+	js   jetstream.JetStream
+	ctx  context.Context // ends with it
+}
+
 // life is one run of the embedded server. When JetStream fails, one life ends and another begins.
 type life struct {
+	link
 	server *server.Server
-	conn   *nats.Conn
-	js     jetstream.JetStream
-	ctx    context.Context // ends with the life
 	end    context.CancelFunc
 	// Each partition has an address for the answers to its appends, of which one is under way at a time.
 	inboxes []string
@@ -188,7 +193,7 @@ func ack(m *nats.Msg) (uint64, error) {
 		return seq, nil
 	}
 	if len(m.Data) == 0 {
-		return 0, fmt.Errorf("the embedded server answered %q", m.Header.Get("Status"))
+		return 0, fmt.Errorf("the server answered %q", m.Header.Get("Status"))
 	}
 	var ack struct {
 		Seq   uint64 `json:"seq"`
@@ -197,13 +202,13 @@ func ack(m *nats.Msg) (uint64, error) {
 		} `json:"error"`
 	}
 	if err := json.Unmarshal(m.Data, &ack); err != nil {
-		return 0, fmt.Errorf("the embedded server answered %q: %w", m.Data, err)
+		return 0, fmt.Errorf("the server answered %q: %w", m.Data, err)
 	}
 	if ack.Error != nil {
 		return 0, errors.New(ack.Error.Description)
 	}
 	if ack.Seq == 0 {
-		return 0, fmt.Errorf("the embedded server answered %q", m.Data)
+		return 0, fmt.Errorf("the server answered %q", m.Data)
 	}
 	return ack.Seq, nil
 }

@@ -16,8 +16,9 @@ import (
 // the messages it has asked for are taken faster than it takes note of having asked (a busy machine is enough), it asks for no more, until a heartbeat
 // is missed ten seconds later.
 type puller struct {
-	life     *life
+	link     *link
 	stream   string
+	beat     time.Duration // JetStream sends a heartbeat when it has had nothing else to say for so long
 	consumer string
 	sub      *nats.Subscription
 	asked    int    // messages that are still to come of those that were asked for
@@ -28,13 +29,14 @@ type puller struct {
 const (
 	pullExpires   = 30 * time.Second
 	pullHeartbeat = 5 * time.Second
-	// pullSilence is how long JetStream may say nothing; it sends a heartbeat when it has nothing else to say.
-	pullSilence = 2*pullHeartbeat + 2*time.Second
 )
 
+// silence is how long JetStream may say nothing.
+func (q *puller) silence() time.Duration { return 2*q.beat + 2*time.Second }
+
 // pull begins behind a message.
-func (l *life) pull(ctx context.Context, stream string, after uint64) (*puller, error) {
-	q := &puller{life: l, stream: stream, next: after + 1}
+func (l *link) pull(ctx context.Context, stream string, after uint64) (*puller, error) {
+	q := &puller{link: l, stream: stream, next: after + 1, beat: pullHeartbeat}
 	return q, q.begin(ctx)
 }
 
@@ -42,7 +44,7 @@ func (l *life) pull(ctx context.Context, stream string, after uint64) (*puller, 
 func (q *puller) begin(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	c, err := q.life.js.CreateConsumer(ctx, q.stream, jetstream.ConsumerConfig{
+	c, err := q.link.js.CreateConsumer(ctx, q.stream, jetstream.ConsumerConfig{
 		AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: q.next,
 		MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
 	})
@@ -50,7 +52,7 @@ func (q *puller) begin(ctx context.Context) error {
 		return err
 	}
 	q.consumer, q.asked, q.number = c.CachedInfo().Name, 0, 0
-	q.sub, err = q.life.conn.SubscribeSync(q.life.conn.NewInbox())
+	q.sub, err = q.link.conn.SubscribeSync(q.link.conn.NewInbox())
 	return err
 }
 
@@ -66,9 +68,9 @@ func (q *puller) end() {
 		_ = q.sub.Unsubscribe()
 		q.sub = nil
 	}
-	if q.consumer != "" && q.life.ctx.Err() == nil {
+	if q.consumer != "" && q.link.ctx.Err() == nil {
 		// Nobody waits for the answer.
-		_ = q.life.conn.Publish("$JS.API.CONSUMER.DELETE."+q.stream+"."+q.consumer, nil)
+		_ = q.link.conn.Publish("$JS.API.CONSUMER.DELETE."+q.stream+"."+q.consumer, nil)
 	}
 	q.consumer = ""
 }
@@ -78,12 +80,12 @@ func (q *puller) ask() error {
 	if q.asked > readAhead/2 {
 		return nil
 	}
-	request, err := json.Marshal(map[string]int64{"batch": int64(readAhead - q.asked), "expires": int64(pullExpires), "idle_heartbeat": int64(pullHeartbeat)})
+	request, err := json.Marshal(map[string]int64{"batch": int64(readAhead - q.asked), "expires": int64(pullExpires), "idle_heartbeat": int64(q.beat)})
 	if err != nil {
 		return err
 	}
 	q.asked = readAhead
-	return q.life.conn.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+q.stream+"."+q.consumer, q.sub.Subject, request)
+	return q.link.conn.PublishRequest("$JS.API.CONSUMER.MSG.NEXT."+q.stream+"."+q.consumer, q.sub.Subject, request)
 }
 
 // take gives the next message.
@@ -128,7 +130,7 @@ func (q *puller) receive(ctx context.Context) (*nats.Msg, error) {
 	if err := q.ask(); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, pullSilence)
+	ctx, cancel := context.WithTimeout(ctx, q.silence())
 	defer cancel()
 	return q.sub.NextMsgWithContext(ctx)
 }
@@ -146,7 +148,7 @@ func (q *puller) status(ctx context.Context, m *nats.Msg, status string) error {
 	}
 	// The consumer is gone, or what is said is not known: begin anew.
 	if err := q.again(ctx); err != nil {
-		return fmt.Errorf("the embedded server says %s %s, and then: %w", status, m.Header.Get("Description"), err)
+		return fmt.Errorf("the server says %s %s, and then: %w", status, m.Header.Get("Description"), err)
 	}
 	return nil
 }

@@ -13,10 +13,15 @@ func readWithoutFiles(t *testing.T, b *Bus, after uint64) *Reader {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newReader(b, l, b.parts[0], after)
-	r.files.dir = t.TempDir()
-	go r.fetch()
-	return r
+	from := b.files(l, b.parts[0])
+	from.files.dir = t.TempDir()
+	return newReader(l.ctx, from, after)
+}
+
+// pulls says whether a reader has JetStream send it the messages.
+func pulls(r *Reader) bool {
+	from, ok := r.from.(*local)
+	return ok && from.from != nil
 }
 
 func TestAReaderGoesOnWhenItsConsumerIsGone(t *testing.T) {
@@ -77,8 +82,8 @@ func TestAReaderThatIsClosedLeavesNoConsumer(t *testing.T) {
 	}
 	for range 5 {
 		r := readWithoutFiles(t, b, 0)
-		if m := <-r.Messages(); m.Seq != 1 || r.from == nil {
-			t.Fatal(m, r.from)
+		if m := <-r.Messages(); m.Seq != 1 || !pulls(r) {
+			t.Fatal(m, pulls(r))
 		}
 		r.Close()
 		if _, ok := <-r.Messages(); ok || r.Err() != nil {

@@ -24,19 +24,34 @@ type Message struct {
 
 // Reader reads a partition in order.
 type Reader struct {
-	bus     *Bus
-	life    *life
-	part    *partition
-	files   follower
-	news    chan struct{} // holds a token when something was appended
-	spare   chan []byte   // memory of payloads that are used no more
-	from    *puller       // nil as long as the files show all
+	from    source
+	spare   chan []byte // memory of payloads that are used no more
 	next    uint64
 	fetched chan Message
-	ctx     context.Context // ends with the life, or with Close
+	ctx     context.Context // ends with what it reads from, or with Close
 	end     context.CancelFunc
 	closed  atomic.Bool
 	err     error
+}
+
+// source is where a reader has its messages from.
+type source interface {
+	// take gets the message that is next.
+	take(r *Reader) (Message, error)
+	// why says in words what the reader ends with.
+	why(err error) error
+	// close is called once, behind the last take.
+	close()
+}
+
+// local is the embedded log as a source.
+type local struct {
+	bus   *Bus
+	life  *life
+	part  *partition
+	files follower
+	news  chan struct{} // holds a token when something was appended
+	from  *puller       // nil as long as the files show all
 }
 
 // readAhead is how many messages a reader holds ready; with messages of at most 1 MiB it bounds the memory.
@@ -62,30 +77,29 @@ func (b *Bus) Read(ctx context.Context, p int, after uint64) (*Reader, error) {
 	if err := b.ahead(l, part, after+1); err != nil {
 		return nil, fmt.Errorf("read partition %d of the log: %w", p, err)
 	}
-	r := newReader(b, l, part, after)
-	go r.fetch()
-	return r, nil
+	return newReader(l.ctx, b.files(l, part), after), nil
 }
 
-func newReader(b *Bus, l *life, part *partition, after uint64) *Reader {
-	r := &Reader{bus: b, life: l, part: part, next: after + 1, fetched: make(chan Message), news: make(chan struct{}, 1), spare: make(chan []byte, spares)}
-	r.files.dir = filepath.Join(streamDir(b.cfg.Dir, part.index), "msgs")
-	r.ctx, r.end = context.WithCancel(l.ctx)
-	part.sizes.listen(r.news)
+// files is a partition as a source.
+func (b *Bus) files(l *life, part *partition) *local {
+	s := &local{bus: b, life: l, part: part, news: make(chan struct{}, 1)}
+	s.files.dir = filepath.Join(streamDir(b.cfg.Dir, part.index), "msgs")
+	part.sizes.listen(s.news)
+	return s
+}
+
+func newReader(ctx context.Context, from source, after uint64) *Reader {
+	r := &Reader{from: from, next: after + 1, fetched: make(chan Message), spare: make(chan []byte, spares)}
+	r.ctx, r.end = context.WithCancel(ctx)
+	go r.fetch()
 	return r
 }
 
 func (r *Reader) fetch() {
 	defer close(r.fetched)
-	defer func() {
-		r.part.sizes.leave(r.news)
-		r.files.close()
-		if r.from != nil {
-			r.from.end()
-		}
-	}()
+	defer r.from.close()
 	for {
-		m, err := r.take()
+		m, err := r.from.take(r)
 		if err != nil {
 			r.err = r.why(err)
 			return
@@ -104,57 +118,77 @@ func (r *Reader) why(err error) error {
 	if r.closed.Load() {
 		return nil
 	}
-	if r.life.ctx.Err() != nil {
+	return r.from.why(err)
+}
+
+func (s *local) why(err error) error {
+	if s.life.ctx.Err() != nil {
 		err = fmt.Errorf("%w: it is started anew", ErrUnavailable)
 	}
-	return fmt.Errorf("read partition %d of the log: %w", r.part.index, err)
+	return fmt.Errorf("read partition %d of the log: %w", s.part.index, err)
+}
+
+func (s *local) close() {
+	s.part.sizes.leave(s.news)
+	s.files.close()
+	if s.from != nil {
+		s.from.end()
+	}
 }
 
 // take gets the next message.
-func (r *Reader) take() (m Message, err error) {
-	if r.from == nil {
-		m, err = r.follow()
+func (s *local) take(r *Reader) (m Message, err error) {
+	if s.from == nil {
+		m, err = s.follow(r)
 		if err == nil || r.ctx.Err() != nil || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrGap) {
 			return m, err
 		}
 		// Whatever it is, JetStream may know better.
-		if r.from, err = r.life.pull(r.ctx, streamName(r.part.index), r.next-1); err != nil {
+		if s.from, err = s.life.pull(r.ctx, streamName(s.part.index), r.next-1); err != nil {
 			return m, err
 		}
 	}
-	msg, meta, err := r.from.take(r.ctx)
+	msg, meta, err := s.from.take(r.ctx)
 	if err != nil {
 		return Message{}, err
 	}
-	return r.message(meta.Sequence.Stream, meta.NumPending, msg.Data, nil)
+	if m, err = r.message(meta.Sequence.Stream, meta.NumPending, msg.Data, nil); err != nil {
+		return m, err
+	}
+	return m, s.bus.ahead(s.life, s.part, r.next)
 }
 
 // follow reads the next message from the files, as soon as there is one.
-func (r *Reader) follow() (Message, error) {
-	last := r.part.sizes.last()
-	for ; r.next > last; last = r.part.sizes.last() {
+func (s *local) follow(r *Reader) (Message, error) {
+	last := s.part.sizes.last()
+	for ; r.next > last; last = s.part.sizes.last() {
 		select {
-		case <-r.news:
+		case <-s.news:
 		case <-r.ctx.Done():
 			return Message{}, r.ctx.Err()
 		}
 	}
-	s, err := r.files.next(r.next)
+	found, err := s.files.next(r.next)
 	if err != nil {
 		return Message{}, err
 	}
-	return r.message(s.seq, last-min(last, s.seq), s.message, func() error {
-		err := s.intact(streamName(r.part.index))
+	m, err := r.message(found.seq, last-min(last, found.seq), found.message, func() error {
+		err := found.intact(streamName(s.part.index))
 		if err == nil {
 			return nil // it was written so
 		}
-		path := filepath.Join(r.files.dir, strconv.FormatUint(uint64(s.index), 10)+blockSuffix)
-		r.bus.report(fault{life: r.life, reason: err.Error() + " is damaged", suspects: map[string]bool{path: true}})
+		path := filepath.Join(s.files.dir, strconv.FormatUint(uint64(found.index), 10)+blockSuffix)
+		s.bus.report(fault{life: s.life, reason: err.Error() + " is damaged", suspects: map[string]bool{path: true}})
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	})
+	if err != nil {
+		return m, err
+	}
+	return m, s.bus.ahead(s.life, s.part, r.next)
 }
 
-// message makes a Message of what the log has. Damaged is asked when it is no frame: its error ends the reader.
+// message makes a Message of what the log has. Damaged, nil for a message that does not come from a file, is asked when it is no frame: its error ends
+// the reader.
 func (r *Reader) message(seq, pending uint64, data []byte, damaged func() error) (Message, error) {
 	m := Message{Seq: seq, Pending: pending}
 	first := m.Seq
@@ -178,11 +212,11 @@ func (r *Reader) message(seq, pending uint64, data []byte, damaged func() error)
 	m.Producer, m.Number, m.Err = f.producer, f.number, err
 	if err == nil {
 		m.Payload, m.Err = f.unpack(r.memory())
-		if f.flags&flagS2 == 0 && r.from == nil {
-			m.Payload = bytes.Clone(m.Payload) // it is where the next one will be
+		if f.flags&flagS2 == 0 && damaged != nil {
+			m.Payload = bytes.Clone(m.Payload) // it is where the file's next one will be
 		}
 	}
-	return m, r.bus.ahead(r.life, r.part, r.next)
+	return m, nil
 }
 
 // Recycle takes a payload's memory for a message to come. Nothing of it may be used any more, nor any view of it. Who doesn't call it leaves the

@@ -118,6 +118,20 @@ func (s *sizes) add(seq, bytes uint64) {
 	}
 }
 
+// grown notes that the log goes from behind first to last now, in messages of so many bytes.
+func (s *sizes) grown(first, last, each uint64) {
+	s.mu.Lock()
+	if len(s.steps) == 0 && last > first {
+		s.end = step{seq: first}
+		s.steps = append(s.steps, s.end)
+	}
+	before := s.end.seq
+	s.mu.Unlock()
+	if last > before {
+		s.add(last, each*(last-before))
+	}
+}
+
 // thin keeps the list bounded.
 func (s *sizes) thin() {
 	for len(s.steps) > maxSteps {

@@ -128,7 +128,7 @@ func door(tb testing.TB, l *bus.Bus) http.Handler {
 	log := slog.New(slog.DiscardHandler)
 	c := ingest.NewCommitter(l, bus.MaxPayload, time.Now)
 	tb.Cleanup(c.Stop)
-	d := ingest.NewDoor(ingest.DoorConfig{Committer: c, Room: limit.NewRoom(128 << 20), Readers: 2, Ready: func() error { return nil },
+	d := ingest.NewDoor(ingest.DoorConfig{Committer: c, Meter: limit.NewLocal(time.Now), Room: limit.NewRoom(128 << 20), Readers: 2, Ready: func() error { return nil },
 		Refused: func(tenant.ID, string) {}, Now: time.Now, Log: log})
 	mux := http.NewServeMux()
 	mux.Handle("POST /v1/events", d.Events(func(*http.Request) (ingest.Sender, error) {

@@ -41,7 +41,7 @@ type Receipt struct {
 // Door takes events, from HTTP bodies and from verified webhooks alike.
 type Door struct {
 	committer *Committer
-	rate      limit.Rate
+	rate      *limit.Rate
 	room      *limit.Room
 	turns     *limit.Turns
 	ready     func() error
@@ -54,6 +54,8 @@ type Door struct {
 // DoorConfig is what a Door needs.
 type DoorConfig struct {
 	Committer *Committer
+	// Meter counts what tenants have sent of what they may.
+	Meter limit.Meter
 	// Room is what requests and what waits to be processed share.
 	Room *limit.Room
 	// Readers is how many large bodies are parsed at a time: as many as there are processors.
@@ -68,7 +70,7 @@ type DoorConfig struct {
 
 // NewDoor makes a Door.
 func NewDoor(cfg DoorConfig) *Door {
-	return &Door{committer: cfg.Committer, room: cfg.Room, turns: limit.NewTurns(cfg.Readers), ready: cfg.Ready, refused: cfg.Refused, now: cfg.Now, log: cfg.Log}
+	return &Door{committer: cfg.Committer, rate: limit.NewRate(cfg.Meter), room: cfg.Room, turns: limit.NewTurns(cfg.Readers), ready: cfg.Ready, refused: cfg.Refused, now: cfg.Now, log: cfg.Log}
 }
 
 // Events is the handler of POST /v1/events.

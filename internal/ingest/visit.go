@@ -42,7 +42,7 @@ func (d *Door) Admit(h http.Header, s Sender, length int64) (*Visit, error) {
 	}
 	v := &Visit{door: d, sender: s, body: min(max(length, 0), event.MaxBodyBytes)}
 	v.size = v.body + perRequest
-	v.decision = d.rate.Take(s.Tenant, s.Rate, v.body, d.now())
+	v.decision = d.rate.Take(s.Tenant, s.Rate, v.body)
 	if l := v.decision.Limit; l > 0 {
 		h.Set("RateLimit-Policy", fmt.Sprintf(`"events";q=%d;w=1`, int(math.Max(1, l))))
 		h.Set("RateLimit", fmt.Sprintf(`"events";r=%d;t=%d`, v.decision.Remaining, int(math.Ceil(v.decision.Reset.Seconds()))))

@@ -1,4 +1,4 @@
-// Package limit bounds what tenants may send, in process: each one's rate, and how the room that there is for all of them is shared.
+// Package limit bounds what tenants may send: each one's rate, and how the room that there is for all of them is shared.
 package limit
 
 import (
@@ -9,66 +9,41 @@ import (
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
-// Rate is a token bucket for each tenant: so many events a second on average, and up to a second's worth at once (but at least
-// one full request). The zero value is ready.
+// Meter keeps how much of each tenant's limit is used up: so many events a second on average, and up to a second's worth at once. Package
+// limittest holds what each of them has to do.
+type Meter interface {
+	// Take charges n events to the tenant's limit, if there is room for one.
+	Take(t tenant.ID, perSecond, n float64) Usage
+	// Add charges n more, or gives back -n, whatever the limit says.
+	Add(t tenant.ID, perSecond, n float64)
+}
+
+// Rate is a rate limit for each tenant, in events, for requests of which only the bytes are known.
 type Rate struct {
-	mu      sync.Mutex
-	buckets map[tenant.ID]*bucket
+	meter Meter
+	mu    sync.Mutex
+	each  map[tenant.ID]float64 // bytes of an event, on average
 }
 
-type bucket struct {
-	tokens float64
-	at     time.Time
-	each   float64 // bytes of an event, on average; 0 before the first
-}
-
-// Decision is what a limiter says to a request, and what its answer's RateLimit headers say.
-type Decision struct {
-	Allowed   bool
-	Limit     float64       // events a second; 0 when there is no limit
-	Remaining int           // events that could be sent now
-	Reset     time.Duration // until the bucket is full
-	Retry     time.Duration // until a request would be allowed; 0 when it is
-	Taken     float64       // events that were taken out for it, see Count
-}
+// NewRate makes a Rate that is counted by a meter.
+func NewRate(m Meter) *Rate { return &Rate{meter: m, each: map[tenant.ID]float64{}} }
 
 // Take says whether a tenant that may send perSecond events (0: as many as it likes) may send a request of so many bytes now. How many
 // events a request has is known only after it was read, and to read it is what the limit saves. So those are
-// taken out that a request of this size has on average, and Count corrects it. A request is allowed as long as the bucket is not
-// empty, and may overdraw it: half a request cannot be refused.
-func (r *Rate) Take(t tenant.ID, perSecond float64, bytes int64, now time.Time) Decision {
+// charged that a request of this size has on average, and Count corrects it. A request is allowed as long as there is room for one event, and
+// may take more: half a request cannot be refused.
+func (r *Rate) Take(t tenant.ID, perSecond float64, bytes int64) Decision {
 	if perSecond <= 0 {
 		return Decision{Allowed: true}
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	burst := math.Max(perSecond, 1)
-	b := r.buckets[t]
-	if b == nil {
-		if r.buckets == nil {
-			r.buckets = map[tenant.ID]*bucket{}
-		}
-		b = &bucket{tokens: burst, at: now}
-		r.buckets[t] = b
+	each := r.each[t]
+	r.mu.Unlock()
+	n := 1.0
+	if each > 0 {
+		n = math.Max(1, math.Min(float64(bytes)/each, burst(perSecond)))
 	}
-	if d := now.Sub(b.at); d > 0 {
-		b.tokens += d.Seconds() * perSecond
-		b.at = now
-	}
-	b.tokens = math.Min(burst, b.tokens)
-	d := Decision{Limit: perSecond}
-	if d.Allowed = b.tokens >= 1; d.Allowed {
-		d.Taken = 1
-		if b.each > 0 {
-			d.Taken = math.Max(1, math.Min(float64(bytes)/b.each, burst))
-		}
-		b.tokens -= d.Taken
-	} else {
-		d.Retry = seconds((1 - b.tokens) / perSecond)
-	}
-	d.Remaining = int(math.Max(0, b.tokens))
-	d.Reset = seconds((burst - b.tokens) / perSecond)
-	return d
+	return decision(r.meter.Take(t, perSecond, n), perSecond, n)
 }
 
 // Count says how many events the request really had for which Take has decided: none if nothing of it was taken.
@@ -76,18 +51,50 @@ func (r *Rate) Count(t tenant.ID, d Decision, events int, bytes int64) {
 	if d.Limit <= 0 {
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	b := r.buckets[t]
-	b.tokens += d.Taken - float64(events)
+	if n := float64(events) - d.Taken; n != 0 {
+		r.meter.Add(t, d.Limit, n)
+	}
 	if events == 0 {
 		return
 	}
 	each := float64(bytes) / float64(events)
-	if b.each == 0 {
-		b.each = each
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if before := r.each[t]; before > 0 {
+		each = before + (each-before)/8
 	}
-	b.each += (each - b.each) / 8
+	r.each[t] = each
 }
 
-func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+// Local is a Meter of this process alone.
+type Local struct {
+	now     func() time.Time
+	mu      sync.Mutex
+	buckets map[tenant.ID]*bucket
+}
+
+// NewLocal makes a Local with a clock.
+func NewLocal(now func() time.Time) *Local {
+	return &Local{now: now, buckets: map[tenant.ID]*bucket{}}
+}
+
+// Take is Meter's.
+func (l *Local) Take(t tenant.ID, perSecond, n float64) Usage {
+	return l.take(t, perSecond, 0, n)
+}
+
+// Add is Meter's.
+func (l *Local) Add(t tenant.ID, perSecond, n float64) { l.take(t, perSecond, n, 0) }
+
+func (l *Local) take(t tenant.ID, perSecond, more, cost float64) Usage {
+	now := float64(l.now().UnixMicro())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.buckets[t]
+	if b == nil {
+		b = &bucket{at: now}
+		l.buckets[t] = b
+	}
+	allowed := b.take(now, perSecond, more, cost)
+	return Usage{Allowed: allowed, Used: b.used}
+}

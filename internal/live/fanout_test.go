@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pulsestream/pulsestream/internal/bus/bustest"
 	"github.com/pulsestream/pulsestream/internal/series"
 )
 
@@ -39,6 +40,9 @@ type figures struct {
 }
 
 func TestMain(m *testing.M) {
+	if bustest.Serve() {
+		return
+	}
 	if spec := os.Getenv(clientsEnv); spec != "" {
 		address, n, _ := strings.Cut(spec, " ")
 		count, _ := strconv.Atoi(n)

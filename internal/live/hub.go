@@ -194,6 +194,20 @@ func (h *Hub) Publish(_ int, seq uint64, deltas []series.Delta, events []event.S
 	}
 }
 
+// Skipped says that there were so many events besides those that were published.
+func (h *Hub) Skipped(t tenant.ID, n uint64) {
+	if n == 0 {
+		return
+	}
+	r := h.room(t)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tail.left += n
+	if r.tailFeed != nil {
+		h.touch(r.tailFeed)
+	}
+}
+
 func (h *Hub) publish(seq uint64, deltas []series.Delta) {
 	now := h.cfg.Now().Unix()
 	oldest := now - int64(h.cfg.Span/time.Second)

@@ -36,14 +36,15 @@ type CacheConfig struct {
 //
 // An answer is never older than the last commit that returned: Commit drops the chunks that a commit changes, after it took
 // effect, and a read that was under way meanwhile is not kept where it may have missed it. For this all commits must
-// go through the Cache, or be told to Changed: it is for a store that this process alone writes to. When the store is
-// replaced by another under it, call Reset.
+// go through the Cache, or be told to Changed. Where another process commits, that takes a moment, by which an answer may be older; while nobody tells
+// what it commits, Trust(false) has nothing kept. When the store is replaced by another under it, call Reset.
 type Cache struct {
 	store.Events
 	limit int64
 	now   func() time.Time
 
 	mu      sync.Mutex
+	blind   bool // nobody says what changes
 	used    int64
 	recent  list.List // of *chunk, the most recently used one first
 	metrics map[cachedMetric]*cached
@@ -152,10 +153,22 @@ func (c *Cache) change(m *cached, start int64) {
 	}
 }
 
+// Trust says whether each change will be told from now on. Nothing is kept of the time before, nor while it is false.
+func (c *Cache) Trust(ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.blind = !ok
+	c.reset()
+}
+
 // Reset forgets everything, for a store that was replaced.
 func (c *Cache) Reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.reset()
+}
+
+func (c *Cache) reset() {
 	for _, m := range c.metrics {
 		for read := range m.reads {
 			for at := read.from; at < read.to; at += int64(read.step) {
@@ -226,7 +239,7 @@ func (c *Cache) end(of cachedMetric, read *chunkRead, found []*chunk) {
 	m := c.metrics[of]
 	delete(m.reads, read)
 	for _, ch := range found {
-		if ch.over || read.touched(ch) {
+		if ch.over || c.blind || read.touched(ch) {
 			continue
 		}
 		if old := m.chunks[ch.key]; old != nil {

@@ -1,0 +1,251 @@
+// Package bustest starts real NATS clusters for tests: each server is a process, so that it can be killed. It is the test's own binary, started
+// again, which has the server as a library; so a package that uses it begins its TestMain with
+//
+//	if bustest.Serve() {
+//		return
+//	}
+package bustest
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// Credentials of the account that the log is in.
+const (
+	User     = "pulsestream"
+	Password = "a-password-of-tests"
+)
+
+// Options say what is unusual about a cluster.
+type Options struct {
+	Servers int // 0: three
+	// SyncInterval is the servers' setting; "always" when empty.
+	SyncInterval string
+	// Hidden servers do not say how they sync.
+	Hidden bool
+	// JetStream is a further line of the servers' JetStream settings, General one of their own.
+	JetStream, General string
+	// NoJetStream leaves it out.
+	NoJetStream bool
+}
+
+// Cluster is some running servers.
+type Cluster struct {
+	t       testing.TB
+	dir     string
+	ports   []int
+	servers []*process
+}
+
+type process struct {
+	cmd    *exec.Cmd
+	exited chan struct{}
+	said   said
+}
+
+// said keeps what a server says for when the test fails.
+type said struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+// Start starts a cluster, which ends with the test. It skips in -short.
+func Start(t testing.TB, o Options) *Cluster {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it starts NATS servers: left out of -short")
+	}
+	if o.Servers == 0 {
+		o.Servers = 3
+	}
+	c := &Cluster{t: t, dir: t.TempDir()}
+	peers := make([]int, 0, o.Servers)
+	for range o.Servers {
+		c.ports, peers = append(c.ports, freePort(t)), append(peers, freePort(t))
+	}
+	for i := range o.Servers {
+		if err := os.WriteFile(c.config(i), []byte(o.config(c.ports[i], i, peers, filepath.Join(c.dir, fmt.Sprint("data", i)))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c.servers = append(c.servers, nil)
+	}
+	t.Cleanup(func() {
+		for i, s := range c.servers {
+			if s == nil {
+				continue
+			}
+			c.Kill(i)
+			if t.Failed() {
+				t.Logf("server %d says:\n%s", i, tail(s.said.String(), 4000))
+			}
+		}
+	})
+	for i := range c.servers {
+		c.Run(i)
+	}
+	return c
+}
+
+func tail(s string, n int) string { return s[max(0, len(s)-n):] }
+
+// variable names a server's configuration file, in a process that is to be one.
+const variable = "PULSESTREAM_TEST_NATS_SERVER"
+
+// Serve is a server of a cluster, in a process that was started to be one, until it is killed. It is false in every other.
+func Serve() bool {
+	file := os.Getenv(variable)
+	if file == "" {
+		return false
+	}
+	opts, err := server.ProcessConfigFile(file)
+	var s *server.Server
+	if err == nil {
+		opts.NoSigs = true
+		s, err = server.NewServer(opts)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return true
+	}
+	s.ConfigureLogger()
+	s.Start()
+	s.WaitForShutdown()
+	return true
+}
+
+func (c *Cluster) config(i int) string { return filepath.Join(c.dir, fmt.Sprint("server", i, ".conf")) }
+
+// config is a server's configuration: an account for the log, which may ask how the servers are set.
+func (o *Options) config(port, i int, peers []int, dir string) string {
+	sync := o.SyncInterval
+	if sync == "" {
+		sync = "always"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "server_name: n%d\nlisten: 127.0.0.1:%d\nsystem_account: SYS\n%s\n", i, port, o.General)
+	if !o.NoJetStream {
+		fmt.Fprintf(&b, "jetstream {\n store_dir: %q\n sync_interval: %s\n %s\n}\n", dir, sync, o.JetStream)
+	}
+	if len(peers) > 1 {
+		fmt.Fprintf(&b, "cluster {\n name: test\n listen: 127.0.0.1:%d\n routes: [", peers[i])
+		for _, p := range peers {
+			fmt.Fprintf(&b, "\n  nats://127.0.0.1:%d", p)
+		}
+		b.WriteString("\n ]\n}\n")
+	}
+	exports, imports, enabled := "", "", "jetstream: enabled"
+	if !o.Hidden {
+		exports = `exports: [{service: "$SYS.REQ.SERVER.PING.VARZ", response_type: stream}]`
+		imports = `imports: [{service: {account: SYS, subject: "$SYS.REQ.SERVER.PING.VARZ"}}]`
+	}
+	if o.NoJetStream {
+		enabled = ""
+	}
+	fmt.Fprintf(&b, "accounts {\n SYS { users: [{user: sys, password: sys}]\n %s }\n LOG { %s\n users: [{user: %s, password: %s}]\n %s }\n}\n",
+		exports, enabled, User, Password, imports)
+	return b.String()
+}
+
+// freePort is a port that nobody listens on, below those that the system gives away.
+func freePort(t testing.TB) int {
+	t.Helper()
+	var lc net.ListenConfig
+	for range 200 {
+		l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // it listens on TCP
+		_ = l.Close()
+		port = 10000 + (port*7919)%22000
+		if l, err = lc.Listen(t.Context(), "tcp", fmt.Sprint("127.0.0.1:", port)); err == nil {
+			_ = l.Close()
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return 0
+}
+
+// Run starts a server that is not running.
+func (c *Cluster) Run(i int) {
+	c.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	p := &process{cmd: exec.Command(self), exited: make(chan struct{})} //nolint:gosec,noctx // this very program, which ends with the test
+	p.cmd.Env = append(os.Environ(), variable+"="+c.config(i))
+	p.cmd.Stdout, p.cmd.Stderr = &p.said, &p.said
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that is cut off leaves nothing behind
+	if err := p.cmd.Start(); err != nil {
+		c.t.Fatalf("start a NATS server: %v", err)
+	}
+	go func() {
+		_ = p.cmd.Wait()
+		close(p.exited)
+	}()
+	c.servers[i] = p
+	dial := net.Dialer{Timeout: time.Second}
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		conn, err := dial.DialContext(c.t.Context(), "tcp", fmt.Sprint("127.0.0.1:", c.ports[i]))
+		if err == nil {
+			_ = conn.Close()
+			return
+		}
+		select {
+		case <-p.exited:
+			c.t.Fatalf("a NATS server ended as it started:\n%s", p.said.String())
+		case <-time.After(10 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			c.t.Fatalf("a NATS server does not listen: %v\n%s", err, p.said.String())
+		}
+	}
+}
+
+// Kill ends a server with no chance to say goodbye.
+func (c *Cluster) Kill(i int) {
+	_ = c.servers[i].cmd.Process.Kill()
+	<-c.servers[i].exited
+}
+
+// Name is the name of a server.
+func (c *Cluster) Name(i int) string { return fmt.Sprint("n", i) }
+
+// URL is the address of all servers, with credentials.
+func (c *Cluster) URL() string { return c.As(User, Password) }
+
+// As is URL with other credentials.
+func (c *Cluster) As(user, password string) string {
+	urls := make([]string, 0, len(c.ports))
+	for _, p := range c.ports {
+		urls = append(urls, fmt.Sprintf("nats://%s:%s@127.0.0.1:%d", user, password, p))
+	}
+	return strings.Join(urls, ",")
+}
