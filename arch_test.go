@@ -153,8 +153,10 @@ func layout() []place {
 		{name: "bench/*", may: []string{"client", "bench", "bench/*"}},
 		{name: "e2e", may: []string{"client"}},
 		{name: "fault", may: []string{"client"}, beyond: map[string]string{
-			"client/ledger": "the writers keep one",
-			"verify":        "what is stored is compared by the operator's own check",
+			"client/ledger":         "the writers keep one",
+			"verify":                "what is stored is compared by the operator's own check",
+			"bus/bustest":           "the fleet's NATS servers",
+			"store/postgres/pgtest": "the fleet's database",
 		}},
 		{name: "fault/cmd/faultrun", may: []string{"fault"}},
 	}
