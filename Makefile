@@ -107,6 +107,10 @@ fault: $(FAULT_BINS) ## break a server in every way and prove that nothing is lo
 fault-long: $(FAULT_BINS) ## the same for a night: over 200 kills, 50 power cuts, 1 000 failed system calls, 200 flipped bits
 	@bin/faultrun -binary bin/pulsestream-faults -plain bin/pulsestream-plain -long $(ARGS)
 
+.PHONY: deploy-check
+deploy-check: tools-go ## check the Helm chart with Helm's and Kubernetes' own code (a module of its own: some minutes the first time)
+	@cd deploy/check && $(GO) test -count=1 ./...
+
 .PHONY: clean
 clean: ## remove what was built; downloaded modules and linters stay
 	@rm -rf bin web/.test web/test-results web/playwright-report

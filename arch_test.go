@@ -104,6 +104,7 @@ func layout() []place {
 			"store/segment": "where the embedded backend has its events",
 			"alert":         "rules and incidents are among what it keeps",
 		}},
+		{name: "store/postgres/pgtest"},
 		{name: "store/shred", may: []string{"store/column"}},
 		{name: "store/column"},
 		{name: "process", may: append([]string{"bus"}, nouns...), beyond: map[string]string{
@@ -151,7 +152,13 @@ func layout() []place {
 			"app": "without an address it measures a server inside its own process",
 		}},
 		{name: "bench/*", may: []string{"client", "bench", "bench/*"}},
-		{name: "e2e", may: []string{"client"}},
+		{name: "e2e", may: []string{"client"}, beyond: map[string]string{
+			"bus/bustest":           "a fleet's NATS servers",
+			"store/postgres/pgtest": "and its database",
+		}},
+		{name: "deploy", beyond: map[string]string{
+			"config": "what the manifests set has to be a setting",
+		}},
 		{name: "fault", may: []string{"client"}, beyond: map[string]string{
 			"client/ledger":         "the writers keep one",
 			"verify":                "what is stored is compared by the operator's own check",
@@ -322,7 +329,7 @@ func allows(table []place, row int, imported string) bool {
 // internal says whether a row's folder is inside internal/.
 func internal(name string) bool {
 	first, _, _ := strings.Cut(name, "/")
-	return !slices.Contains([]string{".", "cmd", "client", "bench", "e2e", "fault"}, first)
+	return !slices.Contains([]string{".", "cmd", "client", "bench", "e2e", "fault", "deploy"}, first)
 }
 
 // pkg is a folder with Go files in it.
@@ -348,6 +355,9 @@ func packages(t *testing.T) []pkg {
 		}
 		if base := d.Name(); dir != "." && (strings.ContainsAny(base[:1], "._") || base == "testdata" || base == "node_modules") {
 			return fs.SkipDir
+		}
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); dir != "." && err == nil {
+			return fs.SkipDir // another module
 		}
 		p, err := load(dir)
 		if err == nil && len(p.files) > 0 {

@@ -2,26 +2,74 @@ package client
 
 import (
 	"context"
+	"encoding/base64"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 )
 
 // Key is an API key. Secret, the key itself, is known only from the answer that made it.
 type Key struct {
-	ID        string    `json:"id"`
-	Name      string    `json:"name"`
-	Role      string    `json:"role"`
-	Operator  bool      `json:"operator"`
-	CreatedBy string    `json:"created_by"`
-	CreatedAt time.Time `json:"created_at"`
-	Secret    string    `json:"secret"`
+	ID        string     `json:"id"`
+	Name      string     `json:"name"`
+	Role      string     `json:"role"`
+	Scopes    []string   `json:"scopes,omitempty"` // permissions that it is held to; none: all that its role may do
+	Operator  bool       `json:"operator"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty"` // nil: never
+	CreatedBy string     `json:"created_by"`
+	CreatedAt time.Time  `json:"created_at"`
+	Secret    string     `json:"secret"`
 }
 
 // MakeKey makes an API key of the tenant that the client's own key belongs to. Role is owner, admin, editor, viewer or ingest.
 func (c *Client) MakeKey(ctx context.Context, name, role string) (Key, error) {
+	return c.MakeKeyOf(ctx, NewKey{Name: name, Role: role})
+}
+
+// NewKey is a key to be made.
+type NewKey struct {
+	Name      string     `json:"name"`
+	Role      string     `json:"role"`
+	Scopes    []string   `json:"scopes,omitempty"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+}
+
+// MakeKeyOf is MakeKey with everything that can be said of a key.
+func (c *Client) MakeKeyOf(ctx context.Context, n NewKey) (Key, error) {
 	var k Key
-	err := c.Do(ctx, http.MethodPost, "/v1/keys", nil, map[string]string{"name": name, "role": role}, &k)
+	err := c.Do(ctx, http.MethodPost, "/v1/keys", nil, n, &k)
 	return k, err
+}
+
+// RotateKey replaces a key by a new one that may do the same. The old one stays good for the overlap.
+func (c *Client) RotateKey(ctx context.Context, id string, overlap time.Duration) (Key, error) {
+	var k Key
+	err := c.Do(ctx, http.MethodPost, "/v1/keys/"+segment(id)+"/rotate", nil, map[string]string{"overlap": overlap.String()}, &k)
+	return k, err
+}
+
+// Token is an access token, good in the place of a key.
+type Token struct {
+	Token     string `json:"access_token"`
+	Type      string `json:"token_type"`
+	ExpiresIn int    `json:"expires_in"` // seconds
+	Scope     string `json:"scope"`
+}
+
+// AccessToken gets an access token for an API key, ps_<id>_<secret>, for the permissions in scope: all that the key has when it is empty. The client needs
+// no key of its own for that.
+func (c *Client) AccessToken(ctx context.Context, key, scope string) (Token, error) {
+	form := url.Values{"grant_type": {"client_credentials"}}
+	if scope != "" {
+		form.Set("scope", scope)
+	}
+	id, secret, _ := strings.Cut(strings.TrimPrefix(key, "ps_"), "_")
+	credentials := base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(id) + ":" + url.QueryEscape(secret)))
+	h := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}, "Authorization": {"Basic " + credentials}}
+	var t Token
+	err := c.Do(ctx, http.MethodPost, "/oauth/token", h, []byte(form.Encode()), &t)
+	return t, err
 }
 
 // Keys lists the tenant's keys, without their secrets.

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/pulsestream/pulsestream/internal/bus/bustest"
 )
 
 // binaryVariable names the binary under test.
@@ -14,6 +16,9 @@ const binaryVariable = "PULSESTREAM_BIN"
 
 // TestMain builds the binary once when none was given.
 func TestMain(m *testing.M) {
+	if bustest.Serve() {
+		return
+	}
 	// Most tests wait most of the time: for windows to pass and for retries. More of them at a time than there are cores do no harm.
 	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/app"
@@ -23,6 +24,9 @@ type backupCmd struct {
 
 // Run makes the backup and says what it holds.
 func (c *backupCmd) Run(ctx context.Context) error {
+	if err := forFiles("backup", c.Store); err != nil {
+		return err
+	}
 	places := config.Serve{DataDir: c.DataDir, Store: c.Store}
 	show := newMeter(!c.JSON)
 	r, err := backup.Make(ctx, backup.Settings{
@@ -71,6 +75,9 @@ func (c *restoreCmd) Run(ctx context.Context) error {
 		fmt.Printf("Backup %d in %s, of %s, is what was written: %d events, %s.\n", m.Number, c.From, m.CreatedAt.Format(time.RFC3339), m.Count(), bytesText(m.Bytes()))
 		return nil
 	}
+	if err := forFiles("restore", c.Store); err != nil {
+		return err
+	}
 	places := config.Serve{DataDir: c.DataDir, Store: c.Store}
 	r, err := backup.Restore(ctx, c.From, backup.Target{
 		Places:    backup.Places{DataDir: c.DataDir, EventsPath: places.EventsPath(), CatalogPath: places.CatalogPath(), LogDir: places.LogDir()},
@@ -85,6 +92,14 @@ func (c *restoreCmd) Run(ctx context.Context) error {
 	}
 	fmt.Printf("%s holds backup %d of %s: %d events, restored in %s. Start the server with --data-dir %s\n", c.DataDir, r.Manifest.Number,
 		r.Manifest.CreatedAt.Format(time.RFC3339), r.Events, r.Took.Round(time.Millisecond), c.DataDir)
+	return nil
+}
+
+// forFiles refuses a command that is about a data directory for a store that is not in one.
+func forFiles(command, path string) error {
+	if strings.Contains(path, "://") {
+		return fmt.Errorf("%s is for a server that keeps everything in its data directory: for a fleet see docs/operations.md, which says what PostgreSQL's own tools and the log do", command)
+	}
 	return nil
 }
 

@@ -36,7 +36,7 @@ func (c *demoCmd) Run(ctx context.Context) error {
 	}
 	// The demo's own receiver of notifications is on this machine.
 	settings := config.Serve{DataDir: dir, Listen: c.Listen, Roles: []string{"all"}, EgressAllow: []string{"127.0.0.1/32"}, LogFormat: "text", LogLevel: "warn", Partitions: 4}
-	err = settings.Validate()
+	err = settings.Check()
 	if err == nil {
 		err = c.serve(ctx, settings)
 	}

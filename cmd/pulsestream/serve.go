@@ -14,7 +14,7 @@ type serveCmd struct{ config.Serve }
 
 // Run serves until ctx ends.
 func (c *serveCmd) Run(ctx context.Context) error {
-	if err := c.Validate(); err != nil {
+	if err := c.Check(); err != nil {
 		return err
 	}
 	log := app.NewLogger(os.Stderr, c.LogFormat, c.LogLevel)

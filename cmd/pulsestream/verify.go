@@ -60,6 +60,9 @@ func (c *verifyCmd) verify(ctx context.Context) (*verify.Report, error) {
 	if c.Address != "" {
 		return verify.Online(ctx, verify.OnlineConfig{Client: client.New(c.Address, c.Key), Target: c.Address, Ledger: book, Now: time.Now})
 	}
+	if err := forFiles("verify without --address", c.Store); err != nil {
+		return nil, err
+	}
 	places := config.Serve{DataDir: c.DataDir, Store: c.Store}
 	return verify.Offline(ctx, verify.OfflineConfig{DataDir: c.DataDir, EventsPath: places.EventsPath(), CatalogPath: places.CatalogPath(), LogDir: places.LogDir(),
 		Ledger: book, Tenant: tenant.ID(c.Tenant), Log: app.NewLogger(os.Stderr, "text", "error"), Now: time.Now})

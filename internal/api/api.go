@@ -30,6 +30,8 @@ type Deps struct {
 	Now       func() time.Time
 	Keys      Authenticator
 	Keyring   *auth.Keyring
+	Tokens    *auth.Tokens
+	Signing   *auth.Signing
 	Tickets   *auth.Tickets
 	Catalog   *catalog.Catalog
 	Registry  *catalog.Registry
@@ -59,6 +61,10 @@ type Deps struct {
 	Losses func() []Loss
 	// Limits says whether rate limits that should be shared by all processes are each process's own at present; it may be nil.
 	Limits func() bool
+	// Without names what this process leaves to others of its fleet: what brings events in, and all the rest.
+	Without Without
+	// Fleet says how this process stands in its fleet; nil for a server that is alone.
+	Fleet func() Fleet
 	// Partitions is the number of the log's partitions.
 	Partitions int
 	// PublicURL is how the server is reached from outside; empty takes the request's host.
@@ -91,7 +97,7 @@ func Handler(d Deps, page http.Handler) http.Handler {
 	cfg.CreateHooks = nil // no $schema members in answers
 	cfg.OpenAPIPath, cfg.DocsPath, cfg.SchemasPath = "/openapi", "", ""
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"bearer": {Type: "http", Scheme: "bearer", Description: "An API key: ps_<id>_<secret>."},
+		"bearer": {Type: "http", Scheme: "bearer", Description: "An API key, ps_<id>_<secret>, or an access token for one. Keys match `" + auth.KeyPattern + "`."},
 	}
 	a := &api{Deps: d, mux: mux}
 	cfg.Transformers = append(cfg.Transformers, a.transform)
@@ -102,10 +108,25 @@ func Handler(d Deps, page http.Handler) http.Handler {
 	return web.Outermost(mux, d.Log, d.Now)
 }
 
+// Without is what is left out of a process.
+type Without struct{ Ingest, API bool }
+
 // routes is the route table.
 func (a *api) routes() {
+	if !a.Without.Ingest {
+		a.mux.Handle("POST /v1/events", a.Door.Events(a.sender))
+		a.mux.HandleFunc("POST /v1/hooks/{token}", a.hook)
+	}
+	if !a.Without.API {
+		a.apiRoutes()
+	}
+	a.operationRoutes()
+}
+
+func (a *api) apiRoutes() {
 	a.tenantRoutes()
 	a.keyRoutes()
+	a.oauthRoutes()
 	a.adminRoutes()
 	a.eventRoutes()
 	a.metricRoutes()
@@ -117,19 +138,22 @@ func (a *api) routes() {
 	a.reportRoutes()
 	a.overviewRoutes()
 	a.liveRoutes()
-	a.operationRoutes()
 }
 
 // notFound answers unknown paths of the API with a problem and leaves the others to the page.
 func (a *api) notFound(page http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/v1" || strings.HasPrefix(r.URL.Path, "/v1/") {
+		if p := r.URL.Path; p == "/v1" || strings.HasPrefix(p, "/v1/") || strings.HasPrefix(p, "/oauth/") || strings.HasPrefix(p, "/.well-known/") {
 			if allowed := a.allowed(r); len(allowed) > 0 {
 				w.Header()["Allow"] = allowed
 				web.NewProblem(http.StatusMethodNotAllowed, "").Write(w)
 				return
 			}
-			web.NewProblem(http.StatusNotFound, "There is no such path: /docs lists those that there are.").Write(w)
+			detail := "There is no such path: /docs lists those that there are."
+			if a.Without != (Without{}) {
+				detail = "This process does not have that path: in a fleet, those with the role ingest take events and webhooks, and those with the role api have the rest."
+			}
+			web.NewProblem(http.StatusNotFound, detail).Write(w)
 			return
 		}
 		page.ServeHTTP(w, r)

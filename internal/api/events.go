@@ -18,7 +18,6 @@ import (
 
 func (a *api) eventRoutes() {
 	const tag = "Events"
-	a.mux.Handle("POST /v1/events", a.Door.Events(a.sender))
 	a.describeIngest(tag)
 	register(a, operation{method: http.MethodGet, path: "/v1/events", id: "list-events", tag: tag, permission: auth.EventsRead,
 		summary: "Events, newest first"}, a.listEvents)

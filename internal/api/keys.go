@@ -7,30 +7,45 @@ import (
 
 	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/event"
+	"github.com/pulsestream/pulsestream/internal/series"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 	"github.com/pulsestream/pulsestream/internal/web"
 )
 
 type keyInput struct {
-	Name string    `json:"name" minLength:"1" maxLength:"200" doc:"For people, and the source of events that name none." example:"checkout"`
-	Role auth.Role `json:"role" enum:"owner,admin,editor,viewer,ingest" doc:"ingest for keys inside applications: it may only send events."`
+	Name      string            `json:"name" minLength:"1" maxLength:"200" doc:"For people, and the source of events that name none." example:"checkout"`
+	Role      auth.Role         `json:"role" enum:"owner,admin,editor,viewer,ingest" doc:"ingest for keys inside applications: it may only send events."`
+	Scopes    []auth.Permission `json:"scopes,omitempty" maxItems:"64" doc:"Permissions that the key is held to, of those that its role has; all of them when missing." example:"[\"events:write\"]"`
+	ExpiresAt *time.Time        `json:"expires_at,omitempty" doc:"When it stops being good; never when missing."`
 	// Operator is how the first key is replaced.
 	Operator bool `json:"operator,omitempty" doc:"Make an operator's key of the installation. Only an operator can, for their own tenant."`
 }
 
 type keyView struct {
-	ID        string    `json:"id"`
-	Name      string    `json:"name"`
-	Role      auth.Role `json:"role"`
-	Operator  bool      `json:"operator,omitempty" doc:"The key is an operator's of the installation."`
-	CreatedBy string    `json:"created_by"`
-	CreatedAt time.Time `json:"created_at"`
-	Secret    string    `json:"secret,omitempty" doc:"The key itself, ps_<id>_<secret>: shown this once."`
+	ID        string            `json:"id"`
+	Name      string            `json:"name"`
+	Role      auth.Role         `json:"role"`
+	Scopes    []auth.Permission `json:"scopes,omitempty" doc:"Permissions that it is held to; none: all that its role may do."`
+	Operator  bool              `json:"operator,omitempty" doc:"The key is an operator's of the installation."`
+	ExpiresAt *time.Time        `json:"expires_at,omitempty"`
+	CreatedBy string            `json:"created_by"`
+	CreatedAt time.Time         `json:"created_at"`
+	Secret    string            `json:"secret,omitempty" doc:"The key itself, ps_<id>_<secret>: shown this once."`
 }
 
 func viewKey(k *auth.StoredKey) keyView {
-	return keyView{ID: k.ID, Name: k.Name, Role: k.Role, Operator: k.Operator, CreatedBy: k.CreatedBy, CreatedAt: k.CreatedAt}
+	return keyView{ID: k.ID, Name: k.Name, Role: k.Role, Scopes: k.Scopes, Operator: k.Operator, ExpiresAt: k.ExpiresAt, CreatedBy: k.CreatedBy, CreatedAt: k.CreatedAt}
 }
+
+type rotateInput struct {
+	Overlap string `json:"overlap,omitempty" doc:"How long the old key stays good beside the new one, at most 30 days: 24h when missing." example:"24h"`
+}
+
+// Bounds of the overlap of a rotation.
+const (
+	usualOverlap = 24 * time.Hour
+	mostOverlap  = 30 * 24 * time.Hour
+)
 
 // KeyPath is the path of an API key.
 type KeyPath struct {
@@ -66,6 +81,9 @@ func (a *api) keyRoutes() {
 			v, err := a.makeKey(ctx, p, p.Tenant, in.Body)
 			return &body[keyView]{v}, err
 		})
+	register(a, operation{method: http.MethodPost, path: "/v1/keys/{id}/rotate", id: "rotate-key", tag: tag, permission: auth.KeysWrite, status: http.StatusCreated,
+		summary: "Replace an API key", description: "Makes a key that may do the same, and has the old one expire when the overlap is over. The answer shows the new secret, this once.",
+		errors: []int{http.StatusNotFound, http.StatusConflict}}, a.rotateKey)
 	register(a, operation{method: http.MethodDelete, path: "/v1/keys/{id}", id: "revoke-key", tag: tag, permission: auth.KeysWrite, status: http.StatusNoContent,
 		summary: "Revoke an API key", description: "It is refused from the moment of the answer. A key cannot revoke itself.", errors: []int{http.StatusNotFound, http.StatusConflict}},
 		func(ctx context.Context, p auth.Principal, in *KeyPath) (*struct{}, error) {
@@ -77,8 +95,32 @@ func (a *api) makeKey(ctx context.Context, p auth.Principal, t tenant.ID, in key
 	if bad := event.CheckAttribute("source", in.Name); bad != nil {
 		return keyView{}, unprocessable("The name is not right.", web.FieldError{Location: "body.name", Message: bad.Detail})
 	}
-	k, full, err := a.Keyring.Make(ctx, t, auth.Key{Name: in.Name, Role: in.Role, Operator: in.Operator}, p)
+	if _, err := auth.NewScope(in.Scopes); err != nil {
+		return keyView{}, unprocessable("The scopes are not right.", web.FieldError{Location: "body.scopes", Message: err.Error()})
+	}
+	if in.ExpiresAt != nil && !in.ExpiresAt.After(a.Now()) {
+		return keyView{}, unprocessable("The key would be good for nothing.", web.FieldError{Location: "body.expires_at", Message: "give a time that is to come"})
+	}
+	k, full, err := a.Keyring.Make(ctx, t, auth.Key{Name: in.Name, Role: in.Role, Scopes: in.Scopes, ExpiresAt: in.ExpiresAt, Operator: in.Operator}, p)
 	v := viewKey(&k)
 	v.Secret = full
 	return v, err
+}
+
+func (a *api) rotateKey(ctx context.Context, p auth.Principal, in *struct {
+	KeyPath
+	Body rotateInput
+}) (*body[keyView], error) {
+	overlap := usualOverlap
+	if text := in.Body.Overlap; text != "" {
+		d, err := series.ParseDuration(text)
+		if err != nil || d < 0 || time.Duration(d) > mostOverlap {
+			return nil, unprocessable("The overlap is not right.", web.FieldError{Location: "body.overlap", Message: "write 0s to 30d, such as 24h"})
+		}
+		overlap = time.Duration(d)
+	}
+	k, full, err := a.Keyring.Rotate(ctx, p, in.ID, overlap)
+	v := viewKey(&k)
+	v.Secret = full
+	return &body[keyView]{v}, err
 }

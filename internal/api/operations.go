@@ -40,6 +40,30 @@ func (l *Loss) Messages() (gone, missing uint64, known bool) {
 	return gone, gone - min(gone, max(l.Stored, l.From-1)-(l.From-1)), true
 }
 
+// Fleet is how a process stands in its fleet.
+type Fleet struct {
+	Roles []string `json:"roles"`
+	Store string   `json:"store" doc:"The server that keeps events and settings, as it names itself."`
+	Log   LogState `json:"log"`
+	// Holds are the partitions that this process's workers process, Workers all that there are.
+	Holds   []int         `json:"holds,omitempty"`
+	Workers []WorkerState `json:"workers,omitempty"`
+	// Follows is how many partitions' live data come to this process without a gap.
+	Follows int `json:"follows,omitempty"`
+}
+
+// LogState is what is known of the log's servers.
+type LogState struct {
+	Partitions int    `json:"partitions"`
+	Synced     string `json:"synced" doc:"always: every server says that it writes each message to disk before it acknowledges it; unknown: they do not say."`
+}
+
+// WorkerState is a worker and the partitions that it holds.
+type WorkerState struct {
+	Name  string `json:"name"`
+	Holds []int  `json:"holds"`
+}
+
 // shownLosses is how many losses /readyz names, the newest.
 const shownLosses = 20
 
@@ -50,6 +74,7 @@ type readyView struct {
 	LossCount  int         `json:"loss_count,omitempty"` // of all
 	Stalled    string      `json:"stalled,omitempty"`    // why events that were taken are not processed at present
 	Limits     string      `json:"limits,omitempty"`     // how rate limits are not as they should be
+	Fleet      *Fleet      `json:"fleet,omitempty"`
 }
 
 func (a *api) readyView() readyView {
@@ -60,6 +85,10 @@ func (a *api) readyView() readyView {
 	}
 	if a.Limits != nil && a.Limits() {
 		v.Limits = "Redis does not answer: this process limits by itself until it does, so a tenant may send its whole rate to each"
+	}
+	if a.Fleet != nil {
+		f := a.Fleet()
+		v.Fleet = &f
 	}
 	return v
 }

@@ -33,9 +33,9 @@ func (a *api) problem(err error) *web.Problem {
 	var limit *query.LimitError
 	switch {
 	case errors.Is(err, auth.ErrNoCredentials):
-		return web.NewProblem(http.StatusUnauthorized, "Send an API key: Authorization: Bearer ps_….")
+		return web.NewProblem(http.StatusUnauthorized, "Send an API key or an access token: Authorization: Bearer ….")
 	case errors.Is(err, auth.ErrBadCredentials):
-		return web.NewProblem(http.StatusUnauthorized, "The API key is not known here.")
+		return web.NewProblem(http.StatusUnauthorized, "The API key or token is not known here, or no longer.")
 	case errors.Is(err, store.ErrNotFound):
 		return web.NewProblem(http.StatusNotFound, "There is no such thing.")
 	case errors.Is(err, errPrecondition):
@@ -44,7 +44,7 @@ func (a *api) problem(err error) *web.Problem {
 		return web.NewProblem(http.StatusConflict, "It was changed at the same time, or there is one of that name already.")
 	case errors.Is(err, auth.ErrNotCovered):
 		return web.NewProblem(http.StatusForbidden, capitalised(err.Error())+".")
-	case errors.Is(err, catalog.ErrBuiltin), errors.Is(err, catalog.ErrFull), errors.Is(err, auth.ErrOwnKey):
+	case errors.Is(err, catalog.ErrBuiltin), errors.Is(err, catalog.ErrFull), errors.Is(err, auth.ErrOwnKey), errors.Is(err, auth.ErrKeyExpired):
 		return web.NewProblem(http.StatusConflict, capitalised(err.Error())+".")
 	case errors.As(err, &used):
 		return web.NewProblem(http.StatusConflict, capitalised(used.Error())+".")

@@ -84,6 +84,9 @@ func (a *api) principal(r *http.Request, permission auth.Permission) (auth.Princ
 		return p, err
 	}
 	if !p.Can(permission) {
+		if p.Role.Can(permission) {
+			return p, web.NewProblem(http.StatusForbidden, "The scope of this key or token does not have the permission "+string(permission)+".")
+		}
 		return p, web.NewProblem(http.StatusForbidden, "The role "+string(p.Role)+" does not have the permission "+string(permission)+".")
 	}
 	return p, nil

@@ -85,12 +85,8 @@ func (a *api) viewReport(r *report.Report, o Origin) reportView {
 		v.FinishedAt, v.ExpiresAt = &r.FinishedAt, &at
 	}
 	if r.State == report.Done {
-		base := a.PublicURL
-		if base == "" {
-			base = o.base
-		}
 		parameters, until := a.Reports.Address(r)
-		v.URL, v.URLUntil = strings.TrimRight(base, "/")+"/v1/reports/"+r.ID+"/file?"+parameters.Encode(), ptr(until.UTC())
+		v.URL, v.URLUntil = a.base(o.request)+"/v1/reports/"+r.ID+"/file?"+parameters.Encode(), ptr(until.UTC())
 	}
 	return v
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/catalog"
@@ -41,16 +42,24 @@ type vendorView struct {
 }
 
 // Origin knows how the server is reached from outside.
-type Origin struct{ base string }
+type Origin struct{ request *http.Request }
 
-// Resolve reads it off the request.
+// Resolve keeps the request.
 func (o *Origin) Resolve(ctx huma.Context) []error {
+	o.request, _ = humago.Unwrap(ctx)
+	return nil
+}
+
+// base is how the server is reached, without a slash at its end.
+func (a *api) base(r *http.Request) string {
+	if a.PublicURL != "" {
+		return strings.TrimRight(a.PublicURL, "/")
+	}
 	scheme := "http"
-	if ctx.TLS() != nil || strings.EqualFold(ctx.Header("X-Forwarded-Proto"), "https") {
+	if r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") {
 		scheme = "https"
 	}
-	o.base = scheme + "://" + ctx.Host()
-	return nil
+	return scheme + "://" + r.Host
 }
 
 func (a *api) sourceRoutes() {
@@ -82,20 +91,15 @@ func (a *api) sourceRoutes() {
 		description: "A vendor's webhooks then come to the source's `url`, and the vendor's standard metrics are there.",
 		errors:      []int{http.StatusConflict, http.StatusPreconditionFailed}}, a.putSource)
 	registerDelete(a, operation{path: "/v1/sources/{slug}", id: "delete-source", tag: tag, permission: auth.SourcesWrite, summary: "Remove a source; its events stay"}, a.Catalog.DeleteSource)
-	a.mux.HandleFunc("POST /v1/hooks/{token}", a.hook)
 	a.describeHook(tag)
 }
 
 func (a *api) viewSource(e *catalog.Entry[catalog.Source], o Origin) sourceView {
-	base := a.PublicURL
-	if base == "" {
-		base = o.base
-	}
 	name := e.Value.Name
 	if name == "" {
 		name = e.Slug
 	}
-	return sourceView{Slug: e.Slug, Name: name, Vendor: e.Value.Vendor, URL: strings.TrimRight(base, "/") + "/v1/hooks/" + e.Value.Token,
+	return sourceView{Slug: e.Slug, Name: name, Vendor: e.Value.Vendor, URL: a.base(o.request) + "/v1/hooks/" + e.Value.Token,
 		CreatedAt: e.CreatedAt, UpdatedAt: e.UpdatedAt}
 }
 

@@ -189,13 +189,13 @@ func TestSettingsThatCannotWorkAreRefusedWithWhatToDo(t *testing.T) {
 	} {
 		cfg := settings("x")
 		change(&cfg)
-		err := cfg.Validate()
+		err := cfg.Check()
 		if err == nil || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	good := settings("x")
-	if err := good.Validate(); err != nil {
+	if err := good.Check(); err != nil {
 		t.Error(err)
 	}
 }

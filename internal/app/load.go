@@ -15,6 +15,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/bus"
 	"github.com/pulsestream/pulsestream/internal/ingest"
 	"github.com/pulsestream/pulsestream/internal/limit"
+	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/store/resilient"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
@@ -22,18 +23,11 @@ import (
 // load watches how far the store is behind the log and how full the disk is, and says from that whether events can be taken,
 // and how far a rebuild is.
 type load struct {
-	log    *bus.Bus
-	events *resilient.Store
-	marks  []atomic.Uint64
-	dir    string
-	now    func() time.Time
-	said   *slog.Logger
-	// stalled says why a worker cannot go on, or nil.
-	stalled func() error
+	loadConfig
 
 	pressure ingest.Pressure
 	room     *limit.Room
-	rebuild  *resilient.Rebuild // the last that was noticed
+	noticed  *resilient.Rebuild // the last
 	known    bool               // that the log has been up
 
 	mu       sync.Mutex
@@ -45,6 +39,43 @@ type load struct {
 	taken    int64    // bytes of events that ingest has brought
 	packed   packing
 	progress float64
+}
+
+// loadConfig is what a load looks at.
+type loadConfig struct {
+	log     pending
+	events  store.Events
+	rebuild rebuilt
+	marks   []atomic.Uint64 // how far the store has read each partition
+	dir     string          // on the disk that the log is on; empty when that is not this machine's
+	now     func() time.Time
+	said    *slog.Logger
+	// stalled says why a worker cannot go on, or nil.
+	stalled func() error
+}
+
+// pending is what a load asks the log.
+type pending interface {
+	Healthy() error
+	Pending(p int, after uint64) (messages, bytes uint64)
+	Losses() []bus.Loss
+}
+
+// rebuilt is what a load asks about a store of events that may be replaced.
+type rebuilt interface {
+	Rebuilding() *resilient.Rebuild
+	Rebuilt()
+	Broken() bool
+}
+
+func newLoad(c loadConfig) *load { return &load{loadConfig: c, room: limit.NewRoom(requestMemory)} }
+
+// committed says how far a store has read the log.
+func committed(events store.Events) func(context.Context, int) (string, uint64, error) {
+	return func(ctx context.Context, partition int) (string, uint64, error) {
+		state, err := events.Partition(ctx, partition)
+		return state.Offset.Incarnation, state.Offset.Seq, err
+	}
 }
 
 const loadInterval = 100 * time.Millisecond
@@ -74,7 +105,7 @@ func (l *load) begin(ctx context.Context) error {
 		}
 		l.marks[p].Store(state.Offset.Seq)
 	}
-	l.rebuild = l.events.Rebuilding()
+	l.noticed = l.rebuild.Rebuilding()
 	l.look(ctx)
 	return nil
 }
@@ -103,7 +134,7 @@ func (l *load) watch(ctx context.Context) {
 }
 
 func (l *load) look(ctx context.Context) {
-	if r := l.events.Rebuilding(); r != l.rebuild && r != nil {
+	if r := l.rebuild.Rebuilding(); r != l.noticed && r != nil {
 		if err := l.begin(ctx); err != nil { // the new store begins at the log's beginning
 			return
 		}
@@ -159,9 +190,9 @@ func (l *load) look(ctx context.Context) {
 	for p := range waiting {
 		l.room.Processed(l.packed.unpacked(waiting[p]), func(t tenant.ID) bool { return tenant.Partition(t, len(waiting)) == p })
 	}
-	if messages == 0 && l.events.Rebuilding() != nil && !l.events.Broken() {
+	if messages == 0 && l.rebuild.Rebuilding() != nil && !l.rebuild.Broken() {
 		l.said.Info("the store of events is complete again")
-		l.events.Rebuilt()
+		l.rebuild.Rebuilt()
 	}
 }
 
@@ -175,7 +206,7 @@ func (l *load) drain(ctx context.Context) {
 	defer cancel()
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
-	for l.events.Rebuilding() == nil && l.stalled() == nil {
+	for l.rebuild.Rebuilding() == nil && l.stalled() == nil {
 		var messages uint64
 		for p := range l.marks {
 			n, _ := l.log.Pending(p, l.marks[p].Load())
@@ -219,7 +250,7 @@ func (l *load) refuse() error {
 
 // rebuilding says how far a rebuild is.
 func (l *load) rebuilding() *api.Rebuilding {
-	r := l.events.Rebuilding()
+	r := l.rebuild.Rebuilding()
 	if r == nil {
 		return nil
 	}

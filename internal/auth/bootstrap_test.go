@@ -20,7 +20,7 @@ const provided = "a-provided-key-of-at-least-32-characters"
 // wantAdmin checks that key opens the default tenant as administrator, and that there is no other tenant or key.
 func wantAdmin(t *testing.T, c store.Catalog, key string) {
 	t.Helper()
-	p, err := NewKeys(c).Authenticate(t.Context(), key, start())
+	p, err := NewKeys(c, nil).Authenticate(t.Context(), key, start())
 	if err != nil || p.Tenant != tenant.Default || p.Role != RoleAdmin || p.Name != "bootstrap" {
 		t.Errorf("the key is %+v, %v; want an administrator of %s", p, err, tenant.Default)
 	}

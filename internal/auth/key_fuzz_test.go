@@ -17,7 +17,7 @@ func FuzzKeyID(f *testing.F) {
 			return
 		}
 		secret, found := strings.CutPrefix(s, "ps_"+id+"_")
-		if !found || secret == "" || id == "" || len(id) > 63 || joinKey(id, secret) != s {
+		if !found || secret == "" || id == "" || len(id) > 63 || JoinKey(id, secret) != s {
 			t.Fatalf("%q has the id %q and the secret %q", s, id, secret)
 		}
 		for _, c := range s {

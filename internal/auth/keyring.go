@@ -16,6 +16,8 @@ import (
 var (
 	// ErrNotCovered: who asks may do less than the key.
 	ErrNotCovered = errors.New("a key can be made and revoked only by somebody who may do all that it may")
+	// ErrKeyExpired: what has expired is not rotated.
+	ErrKeyExpired = errors.New("the key has expired: make a new one")
 	// ErrOwnKey: a tenant must not be locked out by a slip.
 	ErrOwnKey = errors.New("a key cannot revoke itself: use another one of the tenant's")
 )
@@ -43,19 +45,24 @@ type StoredKey struct {
 	Key
 }
 
-// Make makes a key of a tenant, with the name, role and operatorship that are asked for, and returns it with its secret, which is told this once.
-// By is who asks. Nobody makes a mightier key for their own tenant than they have; who asks for a key of another tenant has to be an
+// Make makes a key of a tenant, with the name, role, scopes, expiry and operatorship that are asked for, and returns it with its secret, which is
+// told this once. By is who asks. Nobody makes a mightier key for their own tenant than they have; who asks for a key of another tenant has to be an
 // operator, and makes no operator there.
 func (k *Keyring) Make(ctx context.Context, t tenant.ID, ask Key, by Principal) (key StoredKey, full string, err error) {
+	scope, err := NewScope(ask.Scopes)
+	if err != nil {
+		return key, "", err
+	}
 	own := by.Tenant == t
 	switch {
-	case own && by.Role.Covers(ask.Role) && (by.Operator || !ask.Operator):
+	case own && by.Covers(Principal{Role: ask.Role, Operator: ask.Operator, Scope: scope}) && (by.Operator || !ask.Operator):
 	case !own && by.Can(TenantsManage) && ask.Role.Valid() && !ask.Operator:
 	default:
 		return key, "", ErrNotCovered
 	}
 	full, id := NewKey()
-	key = StoredKey{ID: id, Key: Key{Name: ask.Name, Role: ask.Role, Operator: ask.Operator, CreatedBy: by.Subject, CreatedAt: k.now().UTC()}}
+	key = StoredKey{ID: id, Key: ask}
+	key.CreatedBy, key.CreatedAt = by.Subject, k.now().UTC()
 	if by.Tenant != t {
 		key.CreatedBy = "operator"
 	}
@@ -99,8 +106,44 @@ func (k *Keyring) Holds(ctx context.Context, p Principal) bool {
 	if !isKey {
 		return true
 	}
-	_, err := k.catalog.Get(ctx, p.Tenant, store.KindKey, id)
-	return !errors.Is(err, store.ErrNotFound)
+	key, err := k.Get(ctx, p.Tenant, id)
+	return !errors.Is(err, store.ErrNotFound) && (err != nil || !key.Expired(k.now()))
+}
+
+// Rotate makes a key that may do what an old one may, and has the old one expire when the overlap is over.
+func (k *Keyring) Rotate(ctx context.Context, by Principal, id string, overlap time.Duration) (key StoredKey, full string, err error) {
+	r, err := k.catalog.Get(ctx, by.Tenant, store.KindKey, id)
+	if err != nil {
+		return key, "", err
+	}
+	old, err := storedKey(&r)
+	if err != nil {
+		return key, "", err
+	}
+	now := k.now().UTC()
+	if old.Expired(now) {
+		return key, "", ErrKeyExpired
+	}
+	fresh := old.Key
+	if fresh.ExpiresAt != nil { // as long a life as the old one had
+		until := now.Add(fresh.ExpiresAt.Sub(fresh.CreatedAt))
+		fresh.ExpiresAt = &until
+	}
+	if key, full, err = k.Make(ctx, by.Tenant, fresh, by); err != nil {
+		return key, "", err
+	}
+	if until := now.Add(overlap); old.ExpiresAt == nil || until.Before(*old.ExpiresAt) {
+		old.ExpiresAt = &until
+	}
+	body, err := json.Marshal(old.Key)
+	if err != nil {
+		return key, "", err
+	}
+	_, err = k.catalog.Put(ctx, store.Put{Tenant: by.Tenant, Kind: store.KindKey, Slug: id, Lookup: r.Lookup, Body: body, IfRevision: r.Revision, At: now})
+	if err != nil { // nobody has been told of the new one
+		err = errors.Join(err, k.catalog.Delete(ctx, by.Tenant, store.KindKey, key.ID, 0))
+	}
+	return key, full, err
 }
 
 // Revoke makes a key of the caller's tenant worthless, from the moment that this returns.
@@ -112,7 +155,11 @@ func (k *Keyring) Revoke(ctx context.Context, by Principal, id string) error {
 	if by.Subject == keySubject(id) {
 		return ErrOwnKey
 	}
-	if !by.Role.Covers(key.Role) || key.Operator && !by.Operator {
+	p, err := key.principal(by.Tenant)
+	if err != nil {
+		return err
+	}
+	if !by.Covers(p) || key.Operator && !by.Operator {
 		return ErrNotCovered
 	}
 	return k.catalog.Delete(ctx, by.Tenant, store.KindKey, id, 0)
@@ -124,6 +171,15 @@ func storedKey(r *store.Resource) (StoredKey, error) {
 		return key, fmt.Errorf("the stored key %q of tenant %q cannot be read, make a new one: %w", r.Slug, r.Tenant, err)
 	}
 	return key, nil
+}
+
+// principal is who a key speaks for.
+func (k *StoredKey) principal(t tenant.ID) (Principal, error) {
+	scope, err := NewScope(k.Scopes)
+	if err != nil {
+		return Principal{}, fmt.Errorf("the stored key %q of tenant %q: %w", k.ID, t, err)
+	}
+	return Principal{Tenant: t, Subject: keySubject(k.ID), Name: k.Name, Role: k.Role, Scope: scope, Operator: k.Operator}, nil
 }
 
 // keySubject is the subject of the principal that a key stands for.

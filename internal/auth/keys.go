@@ -17,7 +17,7 @@ const (
 	cacheTTL = 5 * time.Second
 	// cacheSize bounds memory: about 300 bytes each.
 	cacheSize = 10_000
-	// longestKey spares the hash of what cannot be a credential.
+	// longestKey is that of a first key that is given.
 	longestKey = 4096
 )
 
@@ -29,15 +29,22 @@ type KeyFinder interface {
 	Revision(ctx context.Context) (int64, error)
 }
 
-// Keys authenticates API keys. A key that was used in the last seconds is answered from memory, until anything in the catalog
-// changes: a revoked key is refused from the moment that its deletion has returned. What is wrong is never remembered, so a
-// flood of guesses pushes nothing out.
+// Keys authenticates API keys, and the access tokens that were given for them. What was shown in the last seconds is answered from memory, until
+// anything in the catalog changes: a revoked key is refused from the moment that its deletion has returned. What is wrong is never
+// remembered, so a flood of guesses pushes nothing out.
 type Keys struct {
 	catalog KeyFinder
+	tokens  TokenReader // nil takes none
 
 	mu       sync.RWMutex
 	revision int64 // at which all of known was read
 	known    map[[sha256.Size]byte]knownKey
+}
+
+// TokenReader reads access tokens.
+type TokenReader interface {
+	// Read returns who a token speaks for and until when, or ErrBadCredentials.
+	Read(ctx context.Context, token string, now time.Time) (Principal, time.Time, error)
 }
 
 type knownKey struct {
@@ -45,9 +52,9 @@ type knownKey struct {
 	until     time.Time
 }
 
-// NewKeys authenticates against a catalog.
-func NewKeys(catalog KeyFinder) *Keys {
-	return &Keys{catalog: catalog, known: map[[sha256.Size]byte]knownKey{}}
+// NewKeys authenticates against a catalog. Tokens may be nil.
+func NewKeys(catalog KeyFinder, tokens TokenReader) *Keys {
+	return &Keys{catalog: catalog, tokens: tokens, known: map[[sha256.Size]byte]knownKey{}}
 }
 
 // Authenticate returns who holds the bearer token (what follows "Bearer " in the header): ErrNoCredentials when it is empty,
@@ -56,7 +63,7 @@ func (k *Keys) Authenticate(ctx context.Context, bearer string, now time.Time) (
 	if bearer == "" {
 		return Principal{}, ErrNoCredentials
 	}
-	if len(bearer) > longestKey {
+	if len(bearer) > maxTokenBytes || mistyped(bearer) {
 		return Principal{}, ErrBadCredentials
 	}
 	var few [128]byte // most keys fit
@@ -69,27 +76,32 @@ func (k *Keys) Authenticate(ctx context.Context, bearer string, now time.Time) (
 	if p, ok := k.remembered(sum, revision, now); ok {
 		return p, nil
 	}
-	p, err := k.find(ctx, hex.EncodeToString(sum[:]))
+	known := knownKey{until: now.Add(cacheTTL)}
+	var expires time.Time
+	if k.tokens != nil && isToken(bearer) {
+		known.principal, expires, err = k.tokens.Read(ctx, bearer, now)
+	} else {
+		known.principal, expires, err = k.find(ctx, hex.EncodeToString(sum[:]), now)
+	}
 	if err != nil {
 		return Principal{}, err
 	}
-	k.remember(sum, knownKey{p, now.Add(cacheTTL)}, revision, now)
-	return p, nil
+	if !expires.IsZero() && expires.Before(known.until) {
+		known.until = expires
+	}
+	k.remember(sum, known, revision, now)
+	return known.principal, nil
 }
 
-func (k *Keys) find(ctx context.Context, lookup string) (Principal, error) {
+func (k *Keys) find(ctx context.Context, lookup string, now time.Time) (p Principal, expires time.Time, err error) {
 	r, err := k.catalog.Find(ctx, store.KindKey, lookup)
 	if errors.Is(err, store.ErrNotFound) {
-		return Principal{}, ErrBadCredentials
+		return p, expires, ErrBadCredentials
 	}
 	if err != nil {
-		return Principal{}, fmt.Errorf("cannot authenticate: %w", err)
+		return p, expires, fmt.Errorf("cannot authenticate: %w", err)
 	}
-	key, err := storedKey(&r)
-	if err != nil {
-		return Principal{}, err
-	}
-	return Principal{Tenant: r.Tenant, Subject: keySubject(r.Slug), Name: key.Name, Role: key.Role, Operator: key.Operator}, nil
+	return principalOf(&r, now)
 }
 
 func (k *Keys) remembered(sum [sha256.Size]byte, revision int64, now time.Time) (Principal, bool) {

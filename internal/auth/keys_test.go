@@ -64,7 +64,10 @@ func (c *counted) Revision(ctx context.Context) (int64, error) {
 }
 
 func TestKeysAreLongUniqueAndHaveTheirForm(t *testing.T) {
-	form := regexp.MustCompile(`^ps_([a-z2-7]{16})_([a-z2-7]{40})$`)
+	form := regexp.MustCompile(`^ps_([a-z2-7]{16})_([a-z2-7]{47})$`)
+	if published := regexp.MustCompile("^" + KeyPattern + "$"); !published.MatchString(JoinKey(random(idBytes), strings.Repeat("a", 47))) {
+		t.Error("the published pattern is another")
+	}
 	seen := map[string]bool{}
 	for range 1000 {
 		full, id := NewKey()
@@ -80,7 +83,7 @@ func TestKeysAreLongUniqueAndHaveTheirForm(t *testing.T) {
 			t.Errorf("KeyID(%q) = %q, %v", full, got, ok)
 		}
 	}
-	if bits := 40 * math.Log2(32); bits < 160 {
+	if bits := secretChars * math.Log2(32); bits < 160 {
 		t.Errorf("a secret has %v bits", bits)
 	}
 }
@@ -104,7 +107,7 @@ func TestAKeyIsItsPrincipalAndNothingElseIs(t *testing.T) {
 	if _, err := c.Put(t.Context(), store.Put{Tenant: "acme", Kind: store.KindSource, Slug: "s", Lookup: Lookup("a hook's token")}); err != nil {
 		t.Fatal(err)
 	}
-	k := NewKeys(c)
+	k := NewKeys(c, nil)
 	for bearer, want := range map[string]Principal{
 		full: {Tenant: "acme", Subject: "key:" + id, Name: "the " + id, Role: RoleEditor},
 		"any form, say a passphrase of many words": {Tenant: "other", Subject: "key:odd", Name: "the odd", Role: RoleIngest},
@@ -144,7 +147,7 @@ func TestTheCatalogHoldsNoSecret(t *testing.T) {
 func TestAKeyInUseIsReadOnceInAWhile(t *testing.T) {
 	c := &counted{Catalog: newCatalog(t)}
 	addKey(t, c, "acme", "k", "secret", RoleIngest)
-	k := NewKeys(c)
+	k := NewKeys(c, nil)
 	now := start()
 	for i, step := range []struct {
 		after time.Duration
@@ -160,7 +163,7 @@ func TestAKeyInUseIsReadOnceInAWhile(t *testing.T) {
 func TestAChangeOfTheCatalogIsSeenAtOnce(t *testing.T) {
 	c := newCatalog(t)
 	addKey(t, c, "acme", "k", "secret", RoleViewer)
-	k := NewKeys(c)
+	k := NewKeys(c, nil)
 	role := func() Role {
 		t.Helper()
 		p, err := k.Authenticate(t.Context(), "secret", start())
@@ -188,7 +191,7 @@ func TestAKeyThatIsDeletedWhileItIsReadIsNotRemembered(t *testing.T) {
 	c := &counted{Catalog: newCatalog(t)}
 	addKey(t, c, "acme", "k", "secret", RoleViewer)
 	addKey(t, c, "acme", "other", "other", RoleViewer)
-	k := NewKeys(c)
+	k := NewKeys(c, nil)
 	c.during = func() {
 		c.during = nil
 		if err := c.Delete(t.Context(), "acme", store.KindKey, "k", 0); err != nil {
@@ -207,7 +210,7 @@ func TestAKeyThatIsDeletedWhileItIsReadIsNotRemembered(t *testing.T) {
 func TestARevokedKeyEndsWithinTheTTLEvenIfTheRevisionLags(t *testing.T) {
 	c := &counted{Catalog: newCatalog(t)}
 	addKey(t, c, "acme", "k", "secret", RoleViewer)
-	k := NewKeys(c)
+	k := NewKeys(c, nil)
 	if _, err := k.Authenticate(t.Context(), "secret", start()); err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +224,7 @@ func TestARevokedKeyEndsWithinTheTTLEvenIfTheRevisionLags(t *testing.T) {
 }
 
 func TestGuessesAreNotRemembered(t *testing.T) {
-	k := NewKeys(newCatalog(t))
+	k := NewKeys(newCatalog(t), nil)
 	for i := range 50 {
 		_, _ = k.Authenticate(t.Context(), fmt.Sprint("guess", i), start())
 	}
@@ -231,7 +234,7 @@ func TestGuessesAreNotRemembered(t *testing.T) {
 }
 
 func TestTheCacheIsBounded(t *testing.T) {
-	k := NewKeys(newCatalog(t))
+	k := NewKeys(newCatalog(t), nil)
 	sum := func(i int) (s [32]byte) {
 		copy(s[:], fmt.Sprint(i))
 		return s
@@ -257,7 +260,7 @@ func TestWhatTheCatalogCannotSayIsNoRefusal(t *testing.T) {
 	if _, err := c.Put(t.Context(), store.Put{Tenant: "acme", Kind: store.KindKey, Slug: "odd", Lookup: Lookup("odd"), Body: []byte("{")}); err != nil {
 		t.Fatal(err)
 	}
-	k := NewKeys(c)
+	k := NewKeys(c, nil)
 	if _, err := k.Authenticate(t.Context(), "odd", start()); err == nil || errors.Is(err, ErrBadCredentials) {
 		t.Errorf("error of an unreadable key is %v", err)
 	}
@@ -275,7 +278,7 @@ func TestWhatTheCatalogCannotSayIsNoRefusal(t *testing.T) {
 func TestManyAuthenticateWhileKeysChange(t *testing.T) {
 	c := newCatalog(t)
 	addKey(t, c, "acme", "stays", "stays", RoleIngest)
-	k := NewKeys(c)
+	k := NewKeys(c, nil)
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	for range 4 {
@@ -314,7 +317,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 	c := newCatalog(b)
 	full, id := NewKey()
 	addKey(b, c, "acme", id, full, RoleIngest)
-	k := NewKeys(c)
+	k := NewKeys(c, nil)
 	b.Run("hot", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {

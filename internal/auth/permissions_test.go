@@ -4,6 +4,8 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -143,5 +145,20 @@ func TestTheDocumentedTableHasARowForEachPermission(t *testing.T) {
 	}
 	if want := "| `events:write` | Send events. | ✓ | ✓ | ✓ |  | ✓ |  |"; !slices.Contains(lines, want) {
 		t.Errorf("there is no line %q in\n%s", want, strings.Join(lines, "\n"))
+	}
+}
+
+func TestTheDocumentationShowsTheTableAsItIs(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "security.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(text), "<!-- permissions: begin -->\n")
+	shown, _, ended := strings.Cut(rest, "<!-- permissions: end -->")
+	if !found || !ended || strings.TrimSpace(shown) != strings.TrimSpace(PermissionsMarkdown()) {
+		t.Errorf("docs/security.md shows another table; it should be\n%s", PermissionsMarkdown())
+	}
+	if !strings.Contains(string(text), KeyPattern) {
+		t.Errorf("docs/security.md does not have the pattern of keys, %s", KeyPattern)
 	}
 }

@@ -15,7 +15,6 @@ import (
 
 	"github.com/pulsestream/pulsestream/internal/bus"
 	"github.com/pulsestream/pulsestream/internal/bus/bustest"
-	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
 func clusterConfig(c *bustest.Cluster, partitions int) bus.ClusterConfig {
@@ -189,20 +188,37 @@ func TestALogInAClusterKeepsItsPartitionsAndIsReadFromAnywhere(t *testing.T) {
 	if other.Partitions() != 2 {
 		t.Fatalf("%d partitions; the log was made with 2", other.Partitions())
 	}
-	heard := make(chan tenant.ID, 1)
-	unsubscribe, err := other.OnCatalogChange(func(id tenant.ID) { heard <- id })
+	heard := make(chan string, 1)
+	stop, err := other.Hear("words.*", 10, func(n bus.Note) {
+		heard <- n.Subject + ": " + string(n.Data)
+		if err := n.Reply([]byte("so I hear")); err != nil {
+			t.Error(err)
+		}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unsubscribe()
-	b.AnnounceCatalog("acme")
+	if err := b.Tell("words.one", []byte("changed")); err != nil {
+		t.Fatal(err)
+	}
 	select {
-	case id := <-heard:
-		if id != "acme" {
-			t.Errorf("heard of %q", id)
+	case got := <-heard:
+		if got != "words.one: changed" {
+			t.Errorf("heard %q", got)
 		}
 	case <-time.After(10 * time.Second):
-		t.Error("another process does not hear that the catalog has changed")
+		t.Error("another process hears nothing")
+	}
+	answers := 0
+	if err := b.Ask(t.Context(), "words.two", nil, 5*time.Second, func(data []byte) bool { answers++; return string(data) == "so I hear" }); err != nil || answers != 1 {
+		t.Errorf("%d answers, %v", answers, err)
+	}
+	stop()
+	deadline := time.Now().Add(10 * time.Second)
+	for err = nil; !errors.Is(err, bus.ErrNobody); {
+		if err = b.Ask(t.Context(), "words.two", nil, time.Second, func([]byte) bool { return true }); time.Now().After(deadline) {
+			t.Fatal(err)
+		}
 	}
 	incarnation, first, last, err := other.Tail(t.Context(), 1)
 	if err != nil || first != 1 || last != 40 {
@@ -236,7 +252,7 @@ func TestALogInAClusterKeepsItsPartitionsAndIsReadFromAnywhere(t *testing.T) {
 		if err := inspect(t, c).DeleteStream(t.Context(), "PULSESTREAM_1"); err != nil {
 			t.Fatal(err)
 		}
-		deadline := time.Now().Add(10 * time.Second)
+		deadline = time.Now().Add(10 * time.Second)
 		for b.Healthy() == nil {
 			if time.Now().After(deadline) {
 				t.Fatal("the log is well without one of its partitions")

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-
-	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
 // What processes tell each other besides the log goes from memory to memory: it may be lost, and who must not miss it finds that out by itself.
@@ -74,21 +72,4 @@ func (c *Cluster) Ask(ctx context.Context, subject string, data []byte, quiet ti
 			return nil
 		}
 	}
-}
-
-// Connected counts the connections to servers that there have been, and says whether there is one.
-func (c *Cluster) Connected() (count uint64, now bool) {
-	return c.conn.Stats().Reconnects, c.conn.IsConnected()
-}
-
-// AnnounceCatalog tells every process that the catalog of a tenant has changed. It is a hint: it may be lost.
-func (c *Cluster) AnnounceCatalog(t tenant.ID) {
-	if err := c.Tell(catalogSubject, []byte(t)); err != nil {
-		c.cfg.Log.Warn("catalog change not announced; processes will notice it by themselves within seconds", "tenant.id", string(t), "error.message", err.Error())
-	}
-}
-
-// OnCatalogChange calls f for each announced change, one after the other, until stop is called.
-func (c *Cluster) OnCatalogChange(f func(tenant.ID)) (stop func(), err error) {
-	return c.Hear(catalogSubject, 1024, func(n Note) { f(tenant.ID(n.Data)) })
 }

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,8 +21,12 @@ type Serve struct {
 	DataDir     string   `help:"Where everything is kept." default:"./pulsestream-data" type:"path" placeholder:"DIR"`
 	Listen      string   `help:"Address to listen on." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
 	Roles       []string `help:"What this process does: all, or some of ingest, worker, api." default:"all"`
-	Store       string   `help:"The store of events: a DuckDB file in the data directory when missing." placeholder:"URL"`
-	Bus         string   `help:"The log: embedded when missing." placeholder:"URL"`
+	Store       string   `help:"The store of events: a DuckDB file in the data directory when missing; of events and settings, as postgres://USER:PASSWORD@HOST/DATABASE." placeholder:"URL"`
+	Bus         string   `help:"The log: embedded when missing, else the servers of a NATS cluster, such as nats://HOST:4222,nats://HOST2:4222." placeholder:"URL"`
+	BusCreds    string   `help:"A file with the credentials for NATS, where they are not in --bus." type:"path" placeholder:"FILE"`
+	BusCA       string   `help:"A file with the certificates of authorities that NATS servers are trusted by; the system's when missing." name:"bus-ca" type:"path" placeholder:"FILE"`
+	BusCert     string   `help:"A file with the certificate that is shown to NATS servers; with --bus-key." type:"path" placeholder:"FILE"`
+	BusKey      string   `help:"A file with its key." type:"path" placeholder:"FILE"`
 	Redis       string   `help:"Where rate limits are counted that several processes share, such as redis://HOST:6379: in process when missing." placeholder:"URL"`
 	RateLimit   float64  `help:"Events a second that each tenant may send on average; 0 is no limit." default:"0" placeholder:"EVENTS_PER_SECOND"`
 	EgressAllow []string `help:"A range of private addresses that outgoing requests may reach all the same; repeatable." placeholder:"CIDR"`
@@ -42,8 +47,9 @@ const (
 	ShutdownTimeout = 20 * time.Second
 )
 
-// Validate says all that is wrong, in words that tell what to do.
-func (s *Serve) Validate() error {
+// Check says all that is wrong, in words that tell what to do. It is not called Validate, which the command line's library would call itself and take what it
+// says for a flag that is not known.
+func (s *Serve) Check() error {
 	var errs []error
 	if s.DataDir == "" {
 		errs = append(errs, errors.New("--data-dir is empty: name a directory"))
@@ -68,21 +74,70 @@ func (s *Serve) Validate() error {
 	return errors.Join(append(errs, s.fleet()...)...)
 }
 
-// fleet refuses what only a fleet has: this version is one process on one machine.
+// Roles of a process.
+const (
+	RoleIngest = "ingest"
+	RoleWorker = "worker"
+	RoleAPI    = "api"
+)
+
+// Fleet says that this is a process of a fleet, which keeps what it has in PostgreSQL and NATS.
+func (s *Serve) Fleet() bool { return s.Bus != "" }
+
+// Does says whether the process has a role.
+func (s *Serve) Does(role string) bool {
+	return slices.Contains(s.Roles, role) || slices.Contains(s.Roles, "all")
+}
+
+// fleet says what is wrong with the settings of a fleet.
 func (s *Serve) fleet() []error {
 	var errs []error
-	if len(s.Roles) != 1 || s.Roles[0] != "all" {
-		errs = append(errs, fmt.Errorf("--roles %s: this version runs all roles in one process: leave it out", strings.Join(s.Roles, ",")))
+	for _, r := range s.Roles {
+		if !slices.Contains([]string{"all", RoleIngest, RoleWorker, RoleAPI}, r) {
+			return append(errs, fmt.Errorf("--roles %s: there is no such role: give all, or some of ingest, worker, api", r))
+		}
 	}
-	if strings.Contains(s.Store, "://") {
-		errs = append(errs, fmt.Errorf("--store %s: this version keeps events in DuckDB: leave it out, or name a file", redact(s.Store)))
+	postgres := strings.HasPrefix(s.Store, "postgres://") || strings.HasPrefix(s.Store, "postgresql://")
+	switch {
+	case len(s.Roles) == 0:
+		errs = append(errs, errors.New("--roles is empty: leave it out, or give some of ingest, worker, api"))
+	case !postgres && strings.Contains(s.Store, "://"):
+		errs = append(errs, fmt.Errorf("--store %s: write it as postgres://USER:PASSWORD@HOST/DATABASE, or name a file", redact(s.Store)))
+	case s.Bus != "" && !postgres:
+		errs = append(errs, errors.New("--bus is for several processes, which need a store that they share: give --store postgres://… too"))
+	case s.Bus == "" && postgres:
+		errs = append(errs, errors.New("--store postgres://… is for several processes, which need a log that they share: give --bus nats://… too"))
+	case s.Bus == "" && !s.all():
+		errs = append(errs, fmt.Errorf("--roles %s: a process that does not do all needs others beside it, and with them --store postgres://… and --bus nats://…", strings.Join(s.Roles, ",")))
 	}
 	if s.Bus != "" {
-		errs = append(errs, fmt.Errorf("--bus %s: this version has its log embedded: leave it out", redact(s.Bus)))
+		errs = append(errs, s.bus()...)
 	}
 	if s.Redis != "" {
 		if err := redis.Check(s.Redis); err != nil {
 			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+func (s *Serve) all() bool { return s.Does(RoleIngest) && s.Does(RoleWorker) && s.Does(RoleAPI) }
+
+// bus says what is wrong with the addresses of NATS servers, and without the passwords in them.
+func (s *Serve) bus() []error {
+	var errs []error
+	for server := range strings.SplitSeq(s.Bus, ",") {
+		u, err := url.Parse(strings.TrimSpace(server))
+		if err != nil || u.Hostname() == "" || u.Scheme != "nats" && u.Scheme != "tls" {
+			errs = append(errs, fmt.Errorf("--bus %s: write each server as nats://USER:PASSWORD@HOST:4222 or tls://…, with commas between them", redact(server)))
+		}
+	}
+	if (s.BusCert == "") != (s.BusKey == "") {
+		errs = append(errs, errors.New("--bus-cert and --bus-key belong together: give both, or neither"))
+	}
+	for _, f := range []struct{ flag, path string }{{"--bus-creds", s.BusCreds}, {"--bus-ca", s.BusCA}, {"--bus-cert", s.BusCert}, {"--bus-key", s.BusKey}} {
+		if _, err := os.Stat(f.path); f.path != "" && err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", f.flag, err))
 		}
 	}
 	return errs

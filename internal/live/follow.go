@@ -59,6 +59,7 @@ type followed struct {
 	number uint64 // of the last note that was taken
 	heard  time.Time
 	synced bool
+	failed bool // to get the last snapshot that was asked for
 	texts  texts
 	events event.Decoder
 }
@@ -233,13 +234,14 @@ func (f *Follower) sync(ctx context.Context, part *followed) {
 		return failed != nil
 	})
 	if err = errors.Join(err, failed); err != nil || end.life == 0 {
-		if ctx.Err() == nil && !errors.Is(err, bus.ErrNobody) {
+		if ctx.Err() == nil && !errors.Is(err, bus.ErrNobody) && !part.failed { // once, not at every try
+			part.failed = true
 			f.cfg.Log.Warn("the last minutes for live charts have not come; they are asked for again", "pulsestream.partition", part.index, "error.message", errText(err))
 		}
 		waitForNote(ctx, part)
 		return
 	}
-	part.life, part.number, part.heard, part.synced = end.life, end.number, f.cfg.Now(), true
+	part.life, part.number, part.heard, part.synced, part.failed = end.life, end.number, f.cfg.Now(), true, false
 	f.cfg.Hub.Restart(part.index, history)
 	for i := range late {
 		f.cfg.Hub.Publish(part.index, lateSeq[i], late[i:i+1], nil)

@@ -15,6 +15,7 @@ type Kind string
 const (
 	KindTenant     Kind = "tenant"
 	KindKey        Kind = "key"
+	KindSigningKey Kind = "signing-key" // what access tokens are signed with
 	KindSource     Kind = "source"
 	KindMetric     Kind = "metric"
 	KindRule       Kind = "rule"

@@ -6,7 +6,7 @@
 //	shared ─────────────────────────────► away      Take asks Redis, at most 50 ms; what is taken is noted in process as well
 //	   ▲                                   │        Take asks the process's own limit, and costs nothing more
 //	   └───────────────────────────────────┘
-//	     a call succeeds, tried once a second
+//	     a call succeeds; one is made each second in any case
 //
 // So while Redis is away, each process lets every tenant have the whole limit. Who is in which state is each process's own business.
 package redis
@@ -36,7 +36,7 @@ const (
 	patience = 50 * time.Millisecond
 	// failures in a row are so many before Redis counts as away: one may be a moment of a busy machine.
 	failures = 3
-	// again is how often it is tried whether Redis is back, and tryTime how long that may take, with a new connection.
+	// again is how often it is tried whether Redis is there, and tryTime how long that may take, with a new connection.
 	again   = time.Second
 	tryTime = 2 * time.Second
 	// settle is how long a correction may wait for the tenant's next request, which takes it along.
@@ -236,17 +236,17 @@ func (m *Meter) carry(ctx context.Context) {
 	}
 }
 
-// look finds out whether Redis is back.
+// look finds out whether Redis is there, and has gone or come back: also while nobody with a limit sends anything.
 func (m *Meter) look(ctx context.Context) {
-	if !m.away.Load() {
-		return
-	}
 	ctx, cancel := context.WithTimeout(ctx, tryTime)
 	defer cancel()
 	if _, err := m.ask(ctx, trial, 1, 0, 0); err != nil {
+		m.fail(err)
 		return
 	}
 	m.failed.Store(0)
-	m.away.Store(false)
+	if !m.away.CompareAndSwap(true, false) {
+		return
+	}
 	m.log.Info("Redis answers again: limits are shared by all processes")
 }

@@ -200,6 +200,17 @@ func TestWithoutRedisEachProcessLimitsByItselfAndComesBackByItself(t *testing.T)
 	}
 }
 
+func TestThatRedisIsAwayIsNoticedWithoutARequest(t *testing.T) {
+	r := limittest.StartRedis(t)
+	m, _ := open(t, r, nil, 0)
+	m.Start()
+	r.Kill()
+	limittest.Until(t, "it is away", m.Away)
+	if m.Fallbacks() != 0 {
+		t.Errorf("%d requests were decided without Redis, there was none", m.Fallbacks())
+	}
+}
+
 func TestARequestDoesNotWaitForARedisThatHangs(t *testing.T) {
 	r := limittest.StartRedis(t)
 	m, _ := open(t, r, nil, 0)

@@ -39,7 +39,7 @@ var ErrMissing = errors.New("there is no PostgreSQL here: install Debian's postg
 // Bin is the folder of PostgreSQL's programs.
 func Bin() (string, error) {
 	if dir := os.Getenv(BinEnv); dir != "" {
-		if _, err := os.Stat(filepath.Join(dir, "postgres")); err != nil {
+		if _, err := os.Stat(filepath.Join(dir, "postgres")); err != nil { //nolint:gosec // who runs the tests says where
 			return "", fmt.Errorf("%s: %w", BinEnv, err)
 		}
 		return dir, nil
@@ -236,7 +236,7 @@ func (s *Server) Up(ctx context.Context) error {
 		s.log = f
 	}
 	args := []string{"-D", s.data(), "-p", strconv.Itoa(s.Port)}
-	settings := []string{"listen_addresses=" + s.opts.Listen, "unix_socket_directories=", "max_connections=200", "shared_buffers=128MB", "max_wal_size=4GB"}
+	settings := []string{"listen_addresses=" + s.opts.Listen, "unix_socket_directories=", "max_connections=200", "shared_buffers=128MB", "max_wal_size=4GB", "log_checkpoints=off"}
 	if !s.opts.Durable {
 		settings = append(settings, "fsync=off", "synchronous_commit=off", "full_page_writes=off")
 	}
@@ -245,7 +245,6 @@ func (s *Server) Up(ctx context.Context) error {
 	}
 	cmd := s.command(context.WithoutCancel(ctx), "postgres", args...)
 	cmd.Stdout, cmd.Stderr = s.log, s.log
-	// The thread that starts it must live as long as it does: Pdeathsig goes by threads.
 	ended := make(chan struct{})
 	if err := cmd.Start(); err != nil {
 		return err
@@ -317,6 +316,41 @@ func (s *Server) Remove() {
 	_ = os.RemoveAll(s.dir)
 }
 
+// Processor is the processor time that all of the server's processes have taken.
+func (s *Server) Processor() (time.Duration, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd == nil {
+		return 0, errors.New("the server does not run")
+	}
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return 0, err
+	}
+	parent := strconv.Itoa(s.cmd.Process.Pid)
+	ticks := 0
+	for _, path := range stats {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended meanwhile
+		}
+		// Behind the name, which may hold anything: state, parent, …; the times are the 12th to the 15th, the last two those of children that have ended.
+		own := filepath.Base(filepath.Dir(path)) == parent
+		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+		if len(fields) < 15 || !own && fields[1] != parent {
+			continue
+		}
+		for _, f := range fields[11:15] {
+			n, err := strconv.Atoi(f)
+			if err != nil {
+				return 0, err
+			}
+			ticks += n
+		}
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond, nil
+}
+
 // Tail is the end of the server's log.
 func (s *Server) Tail() string {
 	text, err := os.ReadFile(filepath.Join(s.dir, "log"))
@@ -381,7 +415,7 @@ func (s *Server) Clone(tb testing.TB, of string) string {
 
 func (s *Server) copyOf(ctx context.Context, template string) (string, error) {
 	name := "t_" + strings.ToLower(rand.Text())
-	if err := s.Exec(ctx, "postgres", `CREATE DATABASE `+name+` OWNER `+Owner+` TEMPLATE `+template); err != nil {
+	if err := s.Exec(ctx, "postgres", `CREATE DATABASE `+name+` OWNER `+Owner+` STRATEGY FILE_COPY TEMPLATE `+template); err != nil {
 		return "", err
 	}
 	return s.URL(name), nil
@@ -395,4 +429,32 @@ func (s *Server) Database(tb testing.TB) string {
 		tb.Fatal(err)
 	}
 	return u
+}
+
+// TimescaleDatabase makes an empty database on the server that TimescaleEnv names, and removes it when the test is over. The test is skipped when there is none.
+func TimescaleDatabase(tb testing.TB) string {
+	tb.Helper()
+	at := os.Getenv(TimescaleEnv)
+	if at == "" {
+		tb.Skip("TimescaleDB is in no package registry: set " + TimescaleEnv + " to the URL of a user who may create databases and roles to test with it")
+	}
+	name := "t_" + strings.ToLower(rand.Text())
+	run := func(sql string) {
+		conn, err := pgx.Connect(context.WithoutCancel(tb.Context()), at)
+		if err == nil {
+			_, err = conn.Exec(context.WithoutCancel(tb.Context()), sql)
+			err = errors.Join(err, conn.Close(context.WithoutCancel(tb.Context())))
+		}
+		if err != nil {
+			tb.Fatal(err)
+		}
+	}
+	run(`CREATE DATABASE ` + name + ` TEMPLATE template0`)
+	tb.Cleanup(func() { run(`DROP DATABASE ` + name + ` WITH (FORCE)`) })
+	u, err := url.Parse(at)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	u.Path = "/" + name
+	return u.String()
 }

@@ -1,0 +1,98 @@
+package app
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/pulsestream/pulsestream/internal/api"
+	"github.com/pulsestream/pulsestream/internal/auth"
+	"github.com/pulsestream/pulsestream/internal/bus"
+	"github.com/pulsestream/pulsestream/internal/catalog"
+	"github.com/pulsestream/pulsestream/internal/config"
+	"github.com/pulsestream/pulsestream/internal/query"
+	"github.com/pulsestream/pulsestream/internal/source"
+	"github.com/pulsestream/pulsestream/internal/store/sqlite"
+	"github.com/pulsestream/pulsestream/internal/tenant"
+	"github.com/pulsestream/pulsestream/internal/ui"
+)
+
+// alone wires a whole server, which keeps everything in files of its own.
+func (a *App) alone(ctx context.Context, secrets config.Secrets) error {
+	if err := a.lockData(); err != nil {
+		return err
+	}
+	cfg, opts := a.cfg, a.opts
+	allow, err := cfg.Egress()
+	if err != nil {
+		return err
+	}
+	limits, err := a.openLimits(ctx)
+	if err != nil {
+		return err
+	}
+	things, err := sqlite.Open(ctx, sqlite.Config{Path: cfg.CatalogPath(), Log: opts.Log})
+	if err != nil {
+		return fmt.Errorf("open the catalog: %w", err)
+	}
+	a.onStop("catalog", func(context.Context) error { return things.Close() })
+	if err := a.bootstrap(ctx, things, secrets); err != nil {
+		return err
+	}
+	events, err := a.openEvents(ctx, things)
+	if err != nil {
+		return fmt.Errorf("open the store of events: %w", err)
+	}
+	a.onStop("events", func(context.Context) error { return events.Close() })
+	log, err := bus.Open(ctx, bus.Config{Dir: cfg.LogDir(), Partitions: cfg.Partitions, Log: opts.Log, Committed: committed(events)})
+	if err != nil {
+		return fmt.Errorf("open the log: %w", err)
+	}
+	a.onStop("log", func(context.Context) error { log.Close(); return nil })
+
+	seen := newTelemetry(log.Partitions())
+	a.catalog = catalog.New(things, log.AnnounceCatalog, opts.Now)
+	registry := catalog.NewRegistry(a.catalog, opts.Log)
+	cached := query.NewCache(events, query.CacheConfig{Now: opts.Now})
+	a.cache.Store(cached)
+	engine := &query.Engine{Events: cached, Columns: events}
+	incidents := &api.Incidents{Events: events, Catalog: a.catalog, Queue: things.Queue()}
+	types := channels(allow)
+	notifier := a.newNotifier(things, events, types, keep(things))
+	seen.notifications(notifier.Stats)
+	hub := a.newHub(events, engine, registry, incidents, log.Partitions(), notifier.Wake)
+	for p := range log.Partitions() {
+		w := a.newWorker(p, log, cached, hub, registry, seen)
+		a.crew.join(p, w)
+		a.whileRunning(w.Run)
+	}
+	unsubscribe, err := log.OnCatalogChange(func(tenant.ID) { a.crew.refresh() })
+	if err != nil {
+		return err
+	}
+	a.onStop("catalog changes", func(context.Context) error { unsubscribe(); return nil })
+	l := newLoad(loadConfig{log: log, events: events, rebuild: events, marks: seen.marks, dir: cfg.LogDir(), now: opts.Now, said: opts.Log, stalled: a.crew.stalled})
+	if err := l.begin(ctx); err != nil {
+		return err
+	}
+	seen.losses(l.losses, func() int { return len(log.Repairs()) })
+	door := a.newDoor(log, l, limits, seen)
+	reports := a.newReports(events, engine, registry, log.Partitions(), func() bool { return events.Rebuilding() != nil })
+	a.whileRunning(events.Scrub)
+	a.whileRunning(a.watchCatalog)
+	a.whileRunning(l.watch)
+	a.beforeQuiet("workers", func(ctx context.Context) error { l.drain(ctx); return nil })
+	a.runNotifier(notifier)
+	signing := auth.NewSigning(things, opts.Now)
+	tokens := auth.NewTokens(things, signing, cfg.PublicURL)
+	handler := api.Handler(api.Deps{
+		Log: opts.Log, Now: opts.Now, Keys: auth.NewKeys(things, tokens), Keyring: auth.NewKeyring(things, opts.Now), Tokens: tokens, Signing: signing, RateLimit: cfg.RateLimit, Tickets: auth.NewTickets(), Catalog: a.catalog, Registry: registry,
+		Events: events, Incidents: incidents, Query: engine, Reports: reports, Vendors: source.NewCatalogue(), Channels: types, Tester: notifier, Door: door,
+		Live: hub.Serve, IncidentChanged: hub.IncidentChanged, Metrics: seen.handler(), Ready: l.refuse, Rebuilding: l.rebuilding, Stalled: a.crew.stalled, Losses: l.losses, Limits: limitsAlone(limits), Partitions: log.Partitions(),
+		PublicURL: cfg.PublicURL, Version: opts.Version,
+	}, ui.Handler())
+	if err := a.listen(ctx, handler, hub.Close); err != nil {
+		return err
+	}
+	a.control(ctx, things, events, log)
+	return nil
+}
