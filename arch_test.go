@@ -164,6 +164,7 @@ func layout() []place {
 			"verify":                "what is stored is compared by the operator's own check",
 			"bus/bustest":           "the fleet's NATS servers",
 			"store/postgres/pgtest": "the fleet's database",
+			"tenant":                "which partition a tenant's events are in",
 		}},
 		{name: "fault/cmd/faultrun", may: []string{"fault"}},
 	}

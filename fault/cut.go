@@ -3,11 +3,16 @@
 package fault
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"time"
+
+	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
 // cutNeeds says why no network can be cut, or nil.
@@ -70,7 +75,63 @@ func (n *network) mend() error {
 	return command("ip", "-n", n.name, "neigh", "del", n.postgres, "dev", n.cable+"p")
 }
 
-// fleetCut cuts a worker off its store, for longer than it takes the others to take over, and gives it back.
+// holds are the partitions that a worker processes.
+func (f *fleet) holds(m *member) ([]int, error) {
+	var v struct {
+		Fleet struct {
+			Holds []int `json:"holds"`
+		} `json:"fleet"`
+	}
+	err := f.client(m.base).Do(f.ctx, http.MethodGet, "/readyz", nil, nil, &v)
+	return v.Fleet.Holds, err
+}
+
+// await waits until a worker processes what is wanted.
+func (f *fleet) await(m *member, wanted func(holds []int) bool) error {
+	ctx, cancel := context.WithTimeout(f.ctx, 20*time.Second)
+	defer cancel()
+	return poll(ctx, 50*time.Millisecond, func() error {
+		holds, err := f.holds(m)
+		if err == nil && !wanted(holds) {
+			err = fmt.Errorf("a worker processes the partitions %v", holds)
+		}
+		return err
+	})
+}
+
+// give has the worker to process the partition that the events go to, and the other one some others. Who joins takes what the other has too much.
+func (f *fleet) give(to, other *member) error {
+	p := tenant.Partition(tenant.Default, fleetPartitions)
+	for _, joins := range []*member{nil, other, to, other, to} {
+		stays := to
+		if joins == to {
+			stays = other
+		}
+		if joins != nil {
+			joins.kill()
+			if err := f.await(stays, func(holds []int) bool { return len(holds) == fleetPartitions }); err != nil {
+				return err
+			}
+			if err := f.up(joins); err != nil {
+				return err
+			}
+		}
+		for _, m := range []*member{to, other} {
+			if err := f.await(m, func(holds []int) bool { return len(holds) == fleetPartitions/2 }); err != nil {
+				return err
+			}
+		}
+		if holds, err := f.holds(to); err != nil || slices.Contains(holds, p) {
+			return err
+		}
+	}
+	return errors.New("the worker that can be cut off was never given the partition of the events")
+}
+
+// fleetPartitions is how many a log has unless somebody says otherwise.
+const fleetPartitions = 4
+
+// fleetCut cuts the worker that processes the events off its store, for less and for longer than it takes the other one to take over, and gives it back.
 func fleetCut(r *rig) error {
 	n, err := r.newNetwork()
 	if err != nil {
@@ -80,14 +141,26 @@ func fleetCut(r *rig) error {
 	if err != nil {
 		return err
 	}
+	workers := f.those("worker")
 	for i, d := range []time.Duration{time.Second, 12 * time.Second} {
+		if err := f.give(workers[0], workers[1]); err != nil {
+			return err
+		}
 		if err := f.blow(fmt.Sprintf("cut %d, for %s", i+1, d), func() error {
 			if err := n.cut(); err != nil {
 				return err
 			}
 			pause(r.ctx, d)
+			if d < 2*time.Second { // mended before anybody could take over
+				return n.mend()
+			}
 			return nil
-		}, n.mend); err != nil {
+		}, func() error {
+			if d < 2*time.Second {
+				return nil
+			}
+			return n.mend()
+		}); err != nil {
 			return err
 		}
 	}

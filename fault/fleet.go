@@ -45,6 +45,7 @@ type member struct {
 	wrap []string // what it runs inside of
 	at   []*url.URL
 	i    int
+	base string // address of its life
 }
 
 // fleetNeeds says why no fleet can be started, or nil.
@@ -63,7 +64,9 @@ func (r *rig) newFleet(at addresses, in []string, address string) (*fleet, error
 	f := &fleet{rig: r, at: at}
 	r.onEnd(f.endEngines)
 	var err error
-	if f.postgres, err = pgtest.New(r.ctx, pgtest.Options{Durable: true, Listen: at.postgres}); err != nil {
+	// A commit is with the kernel before it is answered, which a crash of the server leaves alone. What a power cut leaves is PostgreSQL's own affair, and its
+	// recovery would sync a thousand files of a fresh cluster first.
+	if f.postgres, err = pgtest.New(r.ctx, pgtest.Options{Listen: at.postgres, Settings: []string{"synchronous_commit=on"}}); err != nil {
 		return nil, err
 	}
 	database, err := f.postgres.Create(r.ctx)
@@ -120,6 +123,7 @@ func (f *fleet) up(m *member) error {
 		return fmt.Errorf("a process of role %s: %w", m.role, err)
 	}
 	f.result.Ready = append(f.result.Ready, time.Since(began))
+	m.base = base
 	if m.at == nil {
 		return nil
 	}
@@ -268,7 +272,12 @@ func fleetKills(r *rig) error {
 	if err := f.blow("kill of Redis", func() error { f.killRedis(); return nil }, f.startRedis); err != nil {
 		return err
 	}
-	return f.blow("crash of PostgreSQL", func() error { return f.postgres.Restart(r.ctx, pgtest.Immediate) }, nil)
+	return f.blow("crash of PostgreSQL", func() error {
+		if err := f.postgres.Restart(r.ctx, pgtest.Immediate); err != nil {
+			return fmt.Errorf("%w\n%s", err, f.postgres.Tail())
+		}
+		return nil
+	}, nil)
 }
 
 // fleetRolling restarts every process, as an upgrade does. Requests that fail meanwhile are sent again with the same ids.
