@@ -166,8 +166,11 @@ func layout() []place {
 			"config": "what the manifests set has to be a setting",
 		}},
 		{name: "fault", may: []string{"client"}, beyond: map[string]string{
-			"client/ledger": "the writers keep one",
-			"verify":        "what is stored is compared by the operator's own check",
+			"client/ledger":         "the writers keep one",
+			"verify":                "what is stored is compared by the operator's own check",
+			"bus/bustest":           "the fleet's NATS servers",
+			"store/postgres/pgtest": "the fleet's database",
+			"tenant":                "which partition a tenant's events are in",
 		}},
 		{name: "fault/cmd/faultrun", may: []string{"fault"}},
 	}

@@ -30,7 +30,7 @@ type scenario struct {
 
 // scenarios are all of them, in the order they run.
 func scenarios() []scenario {
-	return slices.Concat(killScenarios(), powerScenarios(), freezeScenarios(), diskScenarios(), syscallScenarios(), damageScenarios(), overloadScenarios(), largeScenarios())
+	return slices.Concat(killScenarios(), powerScenarios(), freezeScenarios(), diskScenarios(), syscallScenarios(), damageScenarios(), overloadScenarios(), fleetScenarios(), largeScenarios())
 }
 
 // Config says what to run.

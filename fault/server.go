@@ -4,6 +4,7 @@ package fault
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,6 +29,7 @@ const adminKey = "ps_faultrun_0123456789abcdef0123456789abcdef"
 type server struct {
 	binary string
 	dir    string
+	listen string // address; "" is any port of this machine's own
 	args   []string
 	log    *serverLog
 	proc   *process // nil before the first start
@@ -112,7 +114,7 @@ func (l *serverLog) mark(format string, args ...any) {
 
 // spawn starts the process, behind wrap (a tracer's command line, or nothing), and doesn't wait for it.
 func (s *server) spawn(wrap ...string) (*process, error) {
-	line := append(slices.Clone(wrap), s.binary, "serve", "--data-dir", s.dir, "--listen", "127.0.0.1:0")
+	line := append(slices.Clone(wrap), s.binary, "serve", "--data-dir", s.dir, "--listen", cmp.Or(s.listen, "127.0.0.1:0"))
 	line = append(line, s.args...)
 	cmd := exec.Command(line[0], line[1:]...) //nolint:gosec,noctx // the binary under test; it is ended by signals, that is the point
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "PULSESTREAM_") })

@@ -41,6 +41,10 @@ fi
 if [ "$what" = fault ]; then
   component strace strace
   component e2fsprogs mkfs.ext4 /sbin/mkfs.ext4
+  # The engines of a fleet, and the network that is cut.
+  component postgresql-15 /usr/lib/postgresql/*/bin/postgres
+  component redis-server redis-server
+  component iproute2 ip
 fi
 
 if [ "${#missing[@]}" -eq 0 ]; then exit 0; fi

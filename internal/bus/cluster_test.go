@@ -146,7 +146,9 @@ func TestEverythingThatAClusterAcknowledgedIsReadOnceThoughItsLeaderIsKilled(t *
 				<-progress
 			}
 			until(100) // under another leader
-			c.Run(i)
+			if err := c.Run(i); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 	until(300)

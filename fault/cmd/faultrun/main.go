@@ -20,6 +20,9 @@ import (
 )
 
 func main() {
+	if fault.Serve() {
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx)
 	stop()

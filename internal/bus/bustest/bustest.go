@@ -1,5 +1,5 @@
-// Package bustest starts real NATS clusters for tests: each server is a process, so that it can be killed. It is the test's own binary, started
-// again, which has the server as a library; so a package that uses it begins its TestMain with
+// Package bustest starts real NATS clusters for tests and for the fault runner: each server is a process, so that it can be killed. It is the program
+// that uses it, started again, which has the server as a library; so that program begins its main, or its TestMain, with
 //
 //	if bustest.Serve() {
 //		return
@@ -8,11 +8,16 @@ package bustest
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,12 +44,14 @@ type Options struct {
 	JetStream, General string
 	// NoJetStream leaves it out.
 	NoJetStream bool
+	// Listen is the address of the servers; 127.0.0.1 when empty.
+	Listen string
 }
 
 // Cluster is some running servers.
 type Cluster struct {
-	t       testing.TB
 	dir     string
+	listen  string
 	ports   []int
 	servers []*process
 }
@@ -79,35 +86,67 @@ func Start(t testing.TB, o Options) *Cluster {
 	if testing.Short() {
 		t.Skip("it starts NATS servers: left out of -short")
 	}
+	c, err := New(t.TempDir(), o)
+	t.Cleanup(func() {
+		c.End()
+		if t.Failed() {
+			t.Log(c.Tail())
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// New starts a cluster that keeps its files in a folder. The caller ends it, also after an error.
+func New(dir string, o Options) (*Cluster, error) {
 	if o.Servers == 0 {
 		o.Servers = 3
 	}
-	c := &Cluster{t: t, dir: t.TempDir()}
-	peers := make([]int, 0, o.Servers)
-	for range o.Servers {
-		c.ports, peers = append(c.ports, freePort(t)), append(peers, freePort(t))
+	if o.Listen == "" {
+		o.Listen = "127.0.0.1"
 	}
+	c := &Cluster{dir: dir, listen: o.Listen, servers: make([]*process, o.Servers)}
+	ports := map[int]bool{}
+	for len(ports) < 2*o.Servers {
+		p, err := freePort(o.Listen)
+		if err != nil {
+			return c, err
+		}
+		ports[p] = true
+	}
+	all := slices.Collect(maps.Keys(ports))
+	c.ports = all[:o.Servers]
 	for i := range o.Servers {
-		if err := os.WriteFile(c.config(i), []byte(o.config(c.ports[i], i, peers, filepath.Join(c.dir, fmt.Sprint("data", i)))), 0o600); err != nil {
-			t.Fatal(err)
+		if err := os.WriteFile(c.config(i), []byte(o.config(c.ports[i], i, all[o.Servers:], filepath.Join(c.dir, fmt.Sprint("data", i)))), 0o600); err != nil {
+			return c, err
 		}
-		c.servers = append(c.servers, nil)
 	}
-	t.Cleanup(func() {
-		for i, s := range c.servers {
-			if s == nil {
-				continue
-			}
-			c.Kill(i)
-			if t.Failed() {
-				t.Logf("server %d says:\n%s", i, tail(s.said.String(), 4000))
-			}
-		}
-	})
 	for i := range c.servers {
-		c.Run(i)
+		if err := c.Run(i); err != nil {
+			return c, err
+		}
 	}
-	return c
+	return c, nil
+}
+
+// End ends all servers.
+func (c *Cluster) End() {
+	for i := range c.servers {
+		c.Kill(i)
+	}
+}
+
+// Tail is the end of what each server has said.
+func (c *Cluster) Tail() string {
+	var b strings.Builder
+	for i, s := range c.servers {
+		if s != nil {
+			fmt.Fprintf(&b, "server %d says:\n%s\n", i, tail(s.said.String(), 4000))
+		}
+	}
+	return b.String()
 }
 
 func tail(s string, n int) string { return s[max(0, len(s)-n):] }
@@ -146,7 +185,7 @@ func (o *Options) config(port, i int, peers []int, dir string) string {
 		sync = "always"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "server_name: n%d\nlisten: 127.0.0.1:%d\nsystem_account: SYS\n%s\n", i, port, o.General)
+	fmt.Fprintf(&b, "server_name: n%d\nlisten: %s:%d\nsystem_account: SYS\n%s\n", i, o.Listen, port, o.General)
 	if !o.NoJetStream {
 		fmt.Fprintf(&b, "jetstream {\n store_dir: %q\n sync_interval: %s\n %s\n}\n", dir, sync, o.JetStream)
 	}
@@ -171,39 +210,30 @@ func (o *Options) config(port, i int, peers []int, dir string) string {
 }
 
 // freePort is a port that nobody listens on, below those that the system gives away.
-func freePort(t testing.TB) int {
-	t.Helper()
+func freePort(address string) (int, error) {
 	var lc net.ListenConfig
 	for range 200 {
-		l, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // it listens on TCP
-		_ = l.Close()
-		port = 10000 + (port*7919)%22000
-		if l, err = lc.Listen(t.Context(), "tcp", fmt.Sprint("127.0.0.1:", port)); err == nil {
-			_ = l.Close()
-			return port
+		port := 10000 + rand.IntN(22000) //nolint:gosec // a number, not a secret
+		l, err := lc.Listen(context.Background(), "tcp", net.JoinHostPort(address, strconv.Itoa(port)))
+		if err == nil {
+			return port, l.Close()
 		}
 	}
-	t.Fatal("no port is free")
-	return 0
+	return 0, fmt.Errorf("no port of %s is free", address)
 }
 
 // Run starts a server that is not running.
-func (c *Cluster) Run(i int) {
-	c.t.Helper()
+func (c *Cluster) Run(i int) error {
 	self, err := os.Executable()
 	if err != nil {
-		c.t.Fatal(err)
+		return err
 	}
-	p := &process{cmd: exec.Command(self), exited: make(chan struct{})} //nolint:gosec,noctx // this very program, which ends with the test
+	p := &process{cmd: exec.Command(self), exited: make(chan struct{})} //nolint:gosec,noctx // this very program, which is ended
 	p.cmd.Env = append(os.Environ(), variable+"="+c.config(i))
 	p.cmd.Stdout, p.cmd.Stderr = &p.said, &p.said
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that is cut off leaves nothing behind
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a program that is cut off leaves nothing behind
 	if err := p.cmd.Start(); err != nil {
-		c.t.Fatalf("start a NATS server: %v", err)
+		return fmt.Errorf("start a NATS server: %w", err)
 	}
 	go func() {
 		_ = p.cmd.Wait()
@@ -213,24 +243,26 @@ func (c *Cluster) Run(i int) {
 	dial := net.Dialer{Timeout: time.Second}
 	deadline := time.Now().Add(10 * time.Second)
 	for {
-		conn, err := dial.DialContext(c.t.Context(), "tcp", fmt.Sprint("127.0.0.1:", c.ports[i]))
+		conn, err := dial.DialContext(context.Background(), "tcp", net.JoinHostPort(c.listen, strconv.Itoa(c.ports[i])))
 		if err == nil {
-			_ = conn.Close()
-			return
+			return conn.Close()
 		}
 		select {
 		case <-p.exited:
-			c.t.Fatalf("a NATS server ended as it started:\n%s", p.said.String())
+			return fmt.Errorf("a NATS server ended as it started:\n%s", p.said.String())
 		case <-time.After(10 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			c.t.Fatalf("a NATS server does not listen: %v\n%s", err, p.said.String())
+			return fmt.Errorf("a NATS server does not listen: %w\n%s", err, p.said.String())
 		}
 	}
 }
 
 // Kill ends a server with no chance to say goodbye.
 func (c *Cluster) Kill(i int) {
+	if c.servers[i] == nil {
+		return
+	}
 	_ = c.servers[i].cmd.Process.Kill()
 	<-c.servers[i].exited
 }
@@ -245,7 +277,7 @@ func (c *Cluster) URL() string { return c.As(User, Password) }
 func (c *Cluster) As(user, password string) string {
 	urls := make([]string, 0, len(c.ports))
 	for _, p := range c.ports {
-		urls = append(urls, fmt.Sprintf("nats://%s:%s@127.0.0.1:%d", user, password, p))
+		urls = append(urls, fmt.Sprintf("nats://%s:%s@%s:%d", user, password, c.listen, p))
 	}
 	return strings.Join(urls, ",")
 }

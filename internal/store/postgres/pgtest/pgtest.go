@@ -183,7 +183,20 @@ func (s *Server) initialize(ctx context.Context) error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w: %s", err, out)
 	}
-	return nil
+	return s.admit()
+}
+
+// admit lets those in who come from the network of the server's address, where that is not this machine's own.
+func (s *Server) admit() error {
+	if s.opts.Listen == "127.0.0.1" {
+		return nil
+	}
+	f, err := os.OpenFile(filepath.Join(s.data(), "pg_hba.conf"), os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString("host all all samenet scram-sha-256\n")
+	return errors.Join(err, f.Close())
 }
 
 func (s *Server) command(ctx context.Context, name string, args ...string) *exec.Cmd {
