@@ -1,0 +1,98 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// Layout is how tables are divided by time.
+type Layout string
+
+// The layouts. Which one a database has is decided when its schema is made.
+const (
+	Native    Layout = "daily partitions" // PostgreSQL's own, made ahead and dropped by Maintain
+	Timescale Layout = "timescaledb"      // hypertables, with policies for compression and retention
+)
+
+const (
+	day = 24 * time.Hour
+	// ahead is for how many days partitions are made before they begin: as long as Maintain may be left out.
+	ahead = 7
+	// grace is how much longer than they are kept events have a partition of their own, and stay.
+	grace = day
+)
+
+// partitionOf is the name of a day's partition of events.
+func partitionOf(at time.Time) string { return "events_" + at.UTC().Format("20060102") }
+
+// otherEvents has the events of days that there is no partition for.
+const otherEvents = "events_other"
+
+// dayOf is the reverse of partitionOf.
+func dayOf(name string) (time.Time, bool) {
+	at, err := time.Parse("20060102", strings.TrimPrefix(name, "events_"))
+	return at, err == nil && strings.HasPrefix(name, "events_")
+}
+
+// missing are the days from which on partitions have to be made at now, of those that there are not.
+func missing(have map[time.Time]bool, now time.Time, keep time.Duration) (days []time.Time) {
+	first, last := now.Add(-keep-grace).UTC().Truncate(day), now.UTC().Truncate(day).Add(ahead*day)
+	for at := first; !at.After(last); at = at.Add(day) {
+		if !have[at] {
+			days = append(days, at)
+		}
+	}
+	return days
+}
+
+// over are the days that have not to be kept at now any more: an event may come as late as keep allows, by the clock of another machine.
+func over(have map[time.Time]bool, now time.Time, keep time.Duration) (days []time.Time) {
+	for at := range have {
+		if at.Add(day).Before(now.Add(-keep - grace)) {
+			days = append(days, at)
+		}
+	}
+	return days
+}
+
+// partitions are the days that there are partitions for.
+func partitions(ctx context.Context, q querier) (map[time.Time]bool, error) {
+	rows, err := q.Query(ctx, `SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = to_regclass($1)`, schema+".events")
+	if err != nil {
+		return nil, err
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return nil, err
+	}
+	have := map[time.Time]bool{}
+	for _, n := range names {
+		if at, ok := dayOf(n); ok {
+			have[at] = true
+		}
+	}
+	return have, nil
+}
+
+// querier is a connection or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// addPartition makes the partition of a day. What lies in it already, because it came before the day had one, is moved there.
+func addPartition(ctx context.Context, tx pgx.Tx, at time.Time) error {
+	name, from, to := partitionOf(at), at.UnixNano(), at.Add(day).UnixNano()
+	_, err := tx.Exec(ctx, fmt.Sprintf(`
+		CREATE TABLE %[1]s (LIKE events INCLUDING ALL, CONSTRAINT in_day CHECK (time >= %[2]d AND time < %[3]d));
+		WITH moved AS (DELETE FROM %[4]s WHERE time >= %[2]d AND time < %[3]d RETURNING *) INSERT INTO %[1]s SELECT * FROM moved;
+		ALTER TABLE events ATTACH PARTITION %[1]s FOR VALUES FROM (%[2]d) TO (%[3]d);
+		ALTER TABLE %[1]s DROP CONSTRAINT in_day`, name, from, to, otherEvents), pgx.QueryExecModeSimpleProtocol)
+	if err != nil {
+		return fmt.Errorf("partition %s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,230 @@
+package postgres
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+//go:embed migrations/*.sql
+var migrationFiles embed.FS
+
+// migration is one step of the schema. Its number is its place in the list: a step that was released is never changed.
+type migration struct{ name, file string }
+
+func migrations() []migration {
+	return []migration{{"tables", "0001_tables.sql"}, {"roles and row-level security", "0002_walls.sql"}}
+}
+
+// Keys of advisory locks, which are the database's.
+const (
+	migrationLock = 0x70756c73_0001
+	upkeepLock    = 0x70756c73_0002
+)
+
+// migrate brings the schema up to date. Of several processes that start at once one does it, and the others wait for that.
+func (d *DB) migrate(ctx context.Context) error {
+	conn, err := d.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	if _, err := conn.Exec(ctx, `SELECT pg_advisory_lock($1)`, int64(migrationLock)); err != nil {
+		return err
+	}
+	// A lock that cannot be given back ends with the connection, which is closed then.
+	defer func() { _, _ = conn.Exec(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1)`, int64(migrationLock)) }()
+	have, err := d.version(ctx, conn)
+	if err != nil {
+		return err
+	}
+	steps := migrations()
+	if have > len(steps) {
+		return fmt.Errorf("%w: the database's schema is version %d, and this release knows %d: run the newer release", errSettings, have, len(steps))
+	}
+	if have == 0 && !d.cfg.Plain {
+		if err := d.offerTimescale(ctx, conn); err != nil {
+			return err
+		}
+	}
+	if have < len(steps) {
+		if err := d.roles(ctx, conn); err != nil {
+			return err
+		}
+	}
+	for i := have; i < len(steps); i++ {
+		if err := d.apply(ctx, conn, i+1, steps[i]); err != nil {
+			return fmt.Errorf("migration %d (%s): %w", i+1, steps[i].name, err)
+		}
+		d.log.Info("PostgreSQL's schema was migrated", "version", i+1, "name", steps[i].name)
+	}
+	return d.look(ctx, conn)
+}
+
+// version is that of the schema, 0 when there is none.
+func (d *DB) version(ctx context.Context, conn *pgxpool.Conn) (have int, err error) {
+	var there bool
+	if err := conn.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL`, schema+".schema_migrations").Scan(&there); err != nil || !there {
+		return 0, err
+	}
+	return have, conn.QueryRow(ctx, `SELECT COALESCE(max(version), 0) FROM `+schema+`.schema_migrations`).Scan(&have)
+}
+
+func (d *DB) apply(ctx context.Context, conn *pgxpool.Conn, version int, m migration) error {
+	text, err := migrationFiles.ReadFile("migrations/" + m.file)
+	if err != nil {
+		return err
+	}
+	layout, err := layoutAt(ctx, conn)
+	if err != nil {
+		return err
+	}
+	sql := string(text)
+	if layout == Native {
+		sql = strings.ReplaceAll(sql, "/*by_time*/", "PARTITION BY RANGE (time)")
+	}
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		if version == 1 {
+			_, err := tx.Exec(ctx, `CREATE SCHEMA IF NOT EXISTS `+schema+`;
+				CREATE TABLE `+schema+`.schema_migrations (version integer PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())`)
+			if err != nil {
+				return err
+			}
+		}
+		// Several statements at once go by the simple protocol, in this transaction.
+		if _, err := tx.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+			return err
+		}
+		if version == 1 {
+			if err := d.divide(ctx, tx, layout); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec(ctx, `INSERT INTO `+schema+`.schema_migrations (version, name) VALUES ($1, $2)`, version, m.name)
+		return err
+	})
+}
+
+// divide divides the new tables by time, and gives events their indexes.
+func (d *DB) divide(ctx context.Context, tx pgx.Tx, layout Layout) error {
+	if layout == Timescale {
+		if err := d.hypertables(ctx, tx); err != nil {
+			return err
+		}
+	}
+	for _, sql := range []string{
+		// Newest first, and by a range of time; what has the same time is sorted by its place in the log when it is read.
+		`CREATE INDEX events_time ON events (tenant, time)`,
+		// In the order of the log. Events of one message have one entry.
+		`CREATE INDEX events_log ON events (tenant, seq)`,
+		`CREATE INDEX events_finder ON events (finder)`,
+		// What was received since some time lies at the end of each partition.
+		`CREATE INDEX events_received ON events USING brin (received) WITH (pages_per_range = 32, autosummarize = on)`,
+	} {
+		if _, err := tx.Exec(ctx, sql); err != nil {
+			return err
+		}
+	}
+	if layout == Timescale {
+		return nil
+	}
+	if _, err := tx.Exec(ctx, `CREATE TABLE `+otherEvents+` PARTITION OF events DEFAULT`); err != nil {
+		return err
+	}
+	for _, at := range missing(nil, d.now(), d.cfg.Keep) {
+		if err := addPartition(ctx, tx, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// roles makes the two roles, and lets the login take them on. They are the server's, so that other databases may have made them.
+func (d *DB) roles(ctx context.Context, conn *pgxpool.Conn) error {
+	for _, role := range []string{tenantRole, installationRole} {
+		_, err := conn.Exec(ctx, `CREATE ROLE `+role+` NOLOGIN NOINHERIT`)
+		switch {
+		case err == nil, hasCode(err, "42710", "23505"): // there already, or just made by another
+		case hasCode(err, "42501"):
+			var there bool
+			if err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = $1)`, role).Scan(&there); err != nil {
+				return err
+			}
+			if !there {
+				return d.wantsRoles(ctx, conn)
+			}
+		default:
+			return err
+		}
+		var may bool
+		if err := conn.QueryRow(ctx, `SELECT pg_has_role(current_user, $1, 'MEMBER')`, role).Scan(&may); err != nil {
+			return err
+		}
+		if may {
+			continue
+		}
+		_, err = conn.Exec(ctx, `DO $$ BEGIN EXECUTE format('GRANT `+role+` TO %I', current_user); END $$`)
+		if hasCode(err, "XX000", "23505", "40001") { // another database's login is being let in at the same moment
+			_, err = conn.Exec(ctx, `DO $$ BEGIN EXECUTE format('GRANT `+role+` TO %I', current_user); END $$`)
+		}
+		switch {
+		case hasCode(err, "42501"):
+			return d.wantsRoles(ctx, conn)
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *DB) wantsRoles(ctx context.Context, conn *pgxpool.Conn) error {
+	var user string
+	if err := conn.QueryRow(ctx, `SELECT current_user`).Scan(&user); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %q may not make the roles that keep tenants apart: as a superuser, run CREATE ROLE %s NOLOGIN; CREATE ROLE %s NOLOGIN; GRANT %s, %s TO %s; or give it CREATEROLE",
+		errSettings, user, tenantRole, installationRole, tenantRole, installationRole, quoted(user))
+}
+
+// look finds out which layout the tables have, and whether the walls stand.
+func (d *DB) look(ctx context.Context, conn *pgxpool.Conn) error {
+	var kind string
+	var forced bool
+	err := conn.QueryRow(ctx, `SELECT relkind::text, relforcerowsecurity FROM pg_class WHERE oid = to_regclass($1)`, schema+".events").Scan(&kind, &forced)
+	switch {
+	case err != nil:
+		return err
+	case kind == "p":
+		d.layout = Native
+	default:
+		d.layout = Timescale
+	}
+	for _, role := range []string{tenantRole, installationRole} {
+		var may bool
+		if err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = $1) AND pg_has_role(current_user, $1, 'MEMBER')`, role).Scan(&may); err != nil {
+			return err
+		}
+		if !may {
+			return d.wantsRoles(ctx, conn)
+		}
+	}
+	if !forced && d.layout == Native {
+		return fmt.Errorf("%w: row-level security of %s.events was taken away: ALTER TABLE %s.events FORCE ROW LEVEL SECURITY", errSettings, schema, schema)
+	}
+	return nil
+}
+
+// layoutAt is the layout that new tables get.
+func layoutAt(ctx context.Context, conn *pgxpool.Conn) (Layout, error) {
+	var there bool
+	err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'timescaledb')`).Scan(&there)
+	if err == nil && there {
+		return Timescale, nil
+	}
+	return Native, err
+}
+

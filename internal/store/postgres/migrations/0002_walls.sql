@@ -1,0 +1,32 @@
+-- Two roles that nobody logs in as, and that own nothing. Each transaction takes one of them on:
+-- pulsestream_tenant, bound to the tenant that pulsestream.tenant names, and pulsestream_installation, which spans tenants
+-- but adds only to the log partition that pulsestream.partition names.
+
+GRANT USAGE ON SCHEMA pulsestream TO pulsestream_tenant, pulsestream_installation;
+GRANT SELECT ON events, rollup_fresh, rollup_1m, rollup_1h, rollup_1d, transitions, quarantine TO pulsestream_tenant;
+GRANT SELECT, INSERT, UPDATE, DELETE ON resources TO pulsestream_tenant;
+GRANT SELECT, UPDATE ON jobs TO pulsestream_tenant;
+GRANT SELECT, UPDATE ON counters TO pulsestream_tenant;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA pulsestream TO pulsestream_installation;
+REVOKE ALL ON schema_migrations FROM pulsestream_installation;
+REVOKE UPDATE, DELETE ON events FROM pulsestream_installation;
+
+DO $$
+DECLARE
+	t text;
+BEGIN
+	FOREACH t IN ARRAY ARRAY['events', 'rollup_fresh', 'rollup_1m', 'rollup_1h', 'rollup_1d', 'fills', 'rule_states', 'transitions', 'quarantine', 'resources', 'jobs']
+	LOOP
+		EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t);
+		EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', t);
+		EXECUTE format('CREATE POLICY of_tenant ON %I TO pulsestream_tenant USING (tenant = (SELECT current_setting(''pulsestream.tenant'', true)))', t);
+		IF t IN ('events', 'rollup_fresh', 'fills', 'rule_states', 'transitions', 'quarantine') THEN
+			EXECUTE format('CREATE POLICY of_partition ON %I TO pulsestream_installation USING (true)
+				WITH CHECK ("partition"::text = (SELECT current_setting(''pulsestream.partition'', true))
+					OR (SELECT current_setting(''pulsestream.partition'', true)) = ''*'')', t);
+		ELSE
+			EXECUTE format('CREATE POLICY of_installation ON %I TO pulsestream_installation USING (true)', t);
+		END IF;
+	END LOOP;
+END
+$$;
