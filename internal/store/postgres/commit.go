@@ -229,4 +229,3 @@ func moment(n *int64) time.Time {
 	}
 	return time.Unix(0, *n).UTC()
 }
-

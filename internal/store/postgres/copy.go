@@ -119,7 +119,7 @@ func (c *copying) events(all []event.Stored) {
 		c.int64(ev.Received.UnixNano())
 		c.int64(int64(ev.Seq)) //nolint:gosec // check refuses larger ones, as it does for those that follow
 		c.int64(c.finder(ev.Tenant, ev.Source, ev.ID))
-		c.int32(int32(ev.Index)) //nolint:gosec // as above
+		c.int32(int32(ev.Index))     //nolint:gosec // as above
 		c.int32(int32(ev.Partition)) //nolint:gosec // as above
 		c.bool(ev.Identified)
 		c.text(string(ev.Tenant))

@@ -37,7 +37,9 @@ func (d *DB) migrate(ctx context.Context) error {
 		return err
 	}
 	// A lock that cannot be given back ends with the connection, which is closed then.
-	defer func() { _, _ = conn.Exec(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1)`, int64(migrationLock)) }()
+	defer func() {
+		_, _ = conn.Exec(context.WithoutCancel(ctx), `SELECT pg_advisory_unlock($1)`, int64(migrationLock))
+	}()
 	have, err := d.version(ctx, conn)
 	if err != nil {
 		return err
@@ -123,7 +125,7 @@ func (d *DB) divide(ctx context.Context, tx pgx.Tx, layout Layout) error {
 		`CREATE INDEX events_log ON events (tenant, seq)`,
 		`CREATE INDEX events_finder ON events (finder)`,
 		// What was received since some time lies at the end of each partition.
-		`CREATE INDEX events_received ON events USING brin (received) WITH (pages_per_range = 32, autosummarize = on)`,
+		`CREATE INDEX events_received ON events USING brin (received)`,
 	} {
 		if _, err := tx.Exec(ctx, sql); err != nil {
 			return err
@@ -227,4 +229,3 @@ func layoutAt(ctx context.Context, conn *pgxpool.Conn) (Layout, error) {
 	}
 	return Native, err
 }
-

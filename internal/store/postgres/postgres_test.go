@@ -21,6 +21,23 @@ func TestPostgres(t *testing.T) {
 	for name, test := range map[string]func(*testing.T, *rig){
 		"Events":  events,
 		"Catalog": catalog,
+
+		"a forgotten WHERE shows only the tenant's own":    aForgottenWhereShowsOnlyTheTenantsOwn,
+		"a tenant cannot write for another":                aTenantCannotWriteForAnother,
+		"an owner adds to its partition only":              anOwnerAddsToItsPartitionOnly,
+		"the owner of the tables sees nothing":             theOwnerOfTheTablesSeesNothing,
+		"what a transaction takes on ends with it":         whatATransactionTakesOnEndsWithIt,
+		"what is wrong is said in a line that helps":       whatIsWrongIsSaidInALineThatHelps,
+		"a humble login uses roles that are there":         aHumbleLoginUsesRolesThatAreThere,
+		"many processes may start at once":                 manyProcessesMayStartAtOnce,
+		"a newer schema is left alone":                     aNewerSchemaIsLeftAlone,
+		"which layout is in use is said":                   whichLayoutIsInUseIsSaid,
+		"partitions come and go":                           partitionsComeAndGo,
+		"early events move to their day":                   earlyEventsMoveToTheirDay,
+		"compaction leaves one row for each series":        compactionLeavesOneRowForEachSeries,
+		"a tail of transitions misses none":                aTailOfTransitionsMissesNone,
+		"a commit whose owner is gone is taken back":       aCommitWhoseOwnerIsGoneIsTakenBack,
+		"reads that stop early leave no connection behind": readsThatStopEarlyLeaveNoConnectionBehind,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, r) })
 	}

@@ -37,7 +37,7 @@ func asOwner(partition int) as {
 }
 
 // asUpkeep may add rows of any partition.
-func asUpkeep() as { return as{role: installationRole, partition: "*"} }
+func asUpkeep() as { return as{role: installationRole, partition: "-1"} }
 
 // A plan is made for the values at hand: which partitions a statement is about depends on them.
 const becomeSQL = `SELECT set_config('role', $1, true), set_config('pulsestream.tenant', $2, true), set_config('pulsestream.partition', $3, true),

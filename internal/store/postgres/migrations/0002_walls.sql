@@ -1,6 +1,7 @@
 -- Two roles that nobody logs in as, and that own nothing. Each transaction takes one of them on:
 -- pulsestream_tenant, bound to the tenant that pulsestream.tenant names, and pulsestream_installation, which spans tenants
--- but adds only to the log partition that pulsestream.partition names.
+-- but adds only to the log partition that pulsestream.partition names; -1 is for the upkeep, which moves what is there.
+-- The login may take on either, and PostgreSQL lets a member of a role pass for it: the policies ask who it is at the moment.
 
 GRANT USAGE ON SCHEMA pulsestream TO pulsestream_tenant, pulsestream_installation;
 GRANT SELECT ON events, rollup_fresh, rollup_1m, rollup_1h, rollup_1d, transitions, quarantine TO pulsestream_tenant;
@@ -19,13 +20,14 @@ BEGIN
 	LOOP
 		EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t);
 		EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', t);
-		EXECUTE format('CREATE POLICY of_tenant ON %I TO pulsestream_tenant USING (tenant = (SELECT current_setting(''pulsestream.tenant'', true)))', t);
+		EXECUTE format('CREATE POLICY of_tenant ON %I TO pulsestream_tenant
+			USING ((SELECT current_user = ''pulsestream_tenant'') AND tenant = (SELECT current_setting(''pulsestream.tenant'', true)))', t);
 		IF t IN ('events', 'rollup_fresh', 'fills', 'rule_states', 'transitions', 'quarantine') THEN
-			EXECUTE format('CREATE POLICY of_partition ON %I TO pulsestream_installation USING (true)
-				WITH CHECK ("partition"::text = (SELECT current_setting(''pulsestream.partition'', true))
-					OR (SELECT current_setting(''pulsestream.partition'', true)) = ''*'')', t);
+			EXECUTE format('CREATE POLICY of_partition ON %I TO pulsestream_installation USING ((SELECT current_user = ''pulsestream_installation''))
+				WITH CHECK ((SELECT current_user = ''pulsestream_installation'')
+					AND (SELECT nullif(current_setting(''pulsestream.partition'', true), '''')::int) IN ("partition", -1))', t);
 		ELSE
-			EXECUTE format('CREATE POLICY of_installation ON %I TO pulsestream_installation USING (true)', t);
+			EXECUTE format('CREATE POLICY of_installation ON %I TO pulsestream_installation USING ((SELECT current_user = ''pulsestream_installation''))', t);
 		END IF;
 	END LOOP;
 END

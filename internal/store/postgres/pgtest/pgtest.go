@@ -223,7 +223,7 @@ func (s *Server) Up(ctx context.Context) error {
 		s.log = f
 	}
 	args := []string{"-D", s.data(), "-p", strconv.Itoa(s.Port)}
-	settings := []string{"listen_addresses=" + s.opts.Listen, "unix_socket_directories=", "max_connections=200", "shared_buffers=128MB", "max_wal_size=4GB"}
+	settings := []string{"listen_addresses=" + s.opts.Listen, "unix_socket_directories=", "max_connections=200", "shared_buffers=128MB", "max_wal_size=4GB", "log_checkpoints=off"}
 	if !s.opts.Durable {
 		settings = append(settings, "fsync=off", "synchronous_commit=off", "full_page_writes=off")
 	}
@@ -232,7 +232,6 @@ func (s *Server) Up(ctx context.Context) error {
 	}
 	cmd := s.command(context.WithoutCancel(ctx), "postgres", args...)
 	cmd.Stdout, cmd.Stderr = s.log, s.log
-	// The thread that starts it must live as long as it does: Pdeathsig goes by threads.
 	ended := make(chan struct{})
 	if err := cmd.Start(); err != nil {
 		return err
@@ -368,7 +367,7 @@ func (s *Server) Clone(tb testing.TB, of string) string {
 
 func (s *Server) copyOf(ctx context.Context, template string) (string, error) {
 	name := "t_" + strings.ToLower(rand.Text())
-	if err := s.Exec(ctx, "postgres", `CREATE DATABASE `+name+` OWNER `+Owner+` TEMPLATE `+template); err != nil {
+	if err := s.Exec(ctx, "postgres", `CREATE DATABASE `+name+` OWNER `+Owner+` STRATEGY FILE_COPY TEMPLATE `+template); err != nil {
 		return "", err
 	}
 	return s.URL(name), nil
