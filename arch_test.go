@@ -104,6 +104,7 @@ func layout() []place {
 			"store/segment": "where the embedded backend has its events",
 			"alert":         "rules and incidents are among what it keeps",
 		}},
+		{name: "store/postgres/pgtest"},
 		{name: "store/shred", may: []string{"store/column"}},
 		{name: "store/column"},
 		{name: "process", may: append([]string{"bus"}, nouns...), beyond: map[string]string{

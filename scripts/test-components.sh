@@ -27,6 +27,11 @@ if [ "$what" = test ] && [ -z "${CHROMIUM_PATH:-}" ]; then
   component "chromium fonts-liberation" chromium
 fi
 
+# The server that the tests of the fleet's store start. Debian keeps its programs out of the PATH.
+if [ "$what" = test ] && [ -z "${PULSESTREAM_TEST_POSTGRES_BIN:-}" ]; then
+  component postgresql-15 /usr/lib/postgresql/*/bin/postgres postgres
+fi
+
 # Faults of system calls are injected by strace; the disks that lose power are ext4.
 if [ "$what" = fault ]; then
   component strace strace

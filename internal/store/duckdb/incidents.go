@@ -2,7 +2,6 @@ package duckdb
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math"
 
@@ -51,23 +50,13 @@ func (c *conn) addTransitions(ctx context.Context, all []alert.Transition) error
 	})
 }
 
-// transition encodes one. JSON has no infinity and no NaN, and none of them may stop a commit: what is beyond all numbers becomes the largest
-// there is, what is no number 0.
+// transition encodes one.
 func (f *filling) transition(t *alert.Transition) []byte {
-	plain := *t
-	plain.Value, plain.Worst, plain.Threshold = finite(t.Value), finite(t.Worst), finite(t.Threshold)
-	text, err := json.Marshal(&plain)
+	text, err := store.EncodeTransition(t)
 	if err != nil && f.err == nil {
-		f.err = fmt.Errorf("transition %s: %w: %w", t.ID, store.ErrRefused, err)
+		f.err = err
 	}
 	return text
-}
-
-func finite(v float64) float64 {
-	if math.IsNaN(v) {
-		return 0
-	}
-	return math.Max(-math.MaxFloat64, math.Min(math.MaxFloat64, v))
 }
 
 func (c *conn) knownTransitions(ctx context.Context, all []alert.Transition) (map[string]bool, error) {
@@ -91,12 +80,7 @@ func (c *conn) knownTransitions(ctx context.Context, all []alert.Transition) (ma
 
 // transition reads one from the columns body, value and threshold, which begin at col.
 func (r *result) transition(col, row int) (alert.Transition, error) {
-	var t alert.Transition
-	if err := json.Unmarshal(r.view(col, row), &t); err != nil {
-		return t, fmt.Errorf("stored transition: %w", err)
-	}
-	t.Value, t.Threshold = r.float64(col+1, row), r.float64(col+2, row)
-	return t, nil
+	return store.DecodeTransition(r.view(col, row), r.float64(col+1, row), r.float64(col+2, row))
 }
 
 // Transitions implements store.Events.
@@ -169,7 +153,7 @@ func (s *Store) Incidents(ctx context.Context, t tenant.ID, q store.IncidentQuer
 				if err != nil {
 					return err
 				}
-				all = apply(all, t)
+				all = store.ApplyTransition(all, t)
 			}
 		}
 		return nil
@@ -178,21 +162,4 @@ func (s *Store) Incidents(ctx context.Context, t tenant.ID, q store.IncidentQuer
 		return nil, err
 	}
 	return all, nil
-}
-
-// apply adds a transition to the last incident if it is that one's, else to a new one. What an incident says of itself is
-// what its first transition said; the transition to ok adds when it ended.
-func apply(all []alert.Incident, t alert.Transition) []alert.Incident {
-	if len(all) == 0 || all[len(all)-1].ID != t.Incident {
-		all = append(all, alert.Incident{
-			Tenant: t.Tenant, ID: t.Incident, RuleID: t.RuleID, Rule: t.Rule, RuleName: t.RuleName, Metric: t.Metric, Labels: t.Labels,
-			State: "firing", Severity: t.Severity, StartedAt: t.StartedAt, PendingAt: t.PendingAt, Value: t.Value,
-			Threshold: t.Threshold, Summary: t.Summary, Explanation: t.Explanation, Channels: t.Channels,
-		})
-	}
-	if t.Kind == alert.PhaseOK {
-		i := &all[len(all)-1]
-		i.State, i.ResolvedAt = "resolved", t.At
-	}
-	return all
 }

@@ -274,7 +274,7 @@ func (s *Events) Transitions(ctx context.Context, after uint64, limit int) ([]st
 	}
 	defer s.gate.leave()
 	return rowsOf[store.NumberedTransition]{op: "transitions", who: asInstallation(), scan: scanTransition, ask: statement{
-		`SELECT number, body, value, threshold FROM transitions WHERE number > $1 ORDER BY number LIMIT $2`, []any{int64(min(after, math.MaxInt64)), limit}, //nolint:gosec // bounded
+		`SELECT number, body, value, threshold FROM transitions WHERE number > $1 ORDER BY number LIMIT $2`, []any{int64(min(after, math.MaxInt64)), limit},
 	}}.all(ctx, s.DB)
 }
 

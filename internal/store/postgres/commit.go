@@ -45,7 +45,7 @@ func (s *Events) Commit(ctx context.Context, c *store.Commit) (store.Offset, err
 		if err := fence(ctx, tx, c, to); err != nil {
 			return err
 		}
-		if err := addAll(ctx, tx, c, rows); err != nil {
+		if err := addAll(ctx, tx, c, rows, s.layout.eventsTable()); err != nil {
 			return err
 		}
 		if c.DryRun {
@@ -81,13 +81,13 @@ func fence(ctx context.Context, tx pgx.Tx, c *store.Commit, to store.Offset) err
 // bits are how a uint64 is kept where it is only compared for equality.
 func bits(n uint64) int64 { return int64(n) } //nolint:gosec // its bits
 
-func addAll(ctx context.Context, tx pgx.Tx, c *store.Commit, rows *copying) error {
+func addAll(ctx context.Context, tx pgx.Tx, c *store.Commit, rows *copying, table string) error {
 	if len(c.Events) > 0 {
 		rows.events(c.Events)
 		if err := rows.into(ctx, tx, "stage_events"); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `INSERT INTO events SELECT * FROM stage_events`); err != nil {
+		if _, err := tx.Exec(ctx, `INSERT INTO `+table+` SELECT * FROM stage_events`); err != nil {
 			return err
 		}
 	}

@@ -139,8 +139,8 @@ func (m *merging) begin() {
 
 func (m *merging) place(r *mergedRow, start time.Time) {
 	m.key = append(binary.AppendUvarint(m.key[:0], uint64(len(r.Tenant))), r.Tenant...)
-	m.key = binary.BigEndian.AppendUint64(m.key, uint64(r.Metric))         //nolint:gosec // its bits
-	m.key = binary.BigEndian.AppendUint64(m.key, uint64(start.UnixNano())) //nolint:gosec // its bits
+	m.key = binary.BigEndian.AppendUint64(m.key, uint64(r.Metric)) //nolint:gosec // its bits
+	m.key = binary.BigEndian.AppendUint64(m.key, uint64(start.UnixNano()))
 	m.key = append(m.key, r.key[:]...)
 }
 

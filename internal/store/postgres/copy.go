@@ -190,7 +190,7 @@ type digest [16]byte
 func seriesKey(l series.Labels) digest {
 	var stack [256]byte
 	b := l.AppendKey(stack[:0])
-	b = append(b, byte(len(l))) // labels of the same key and another number are others
+	b = append(b, byte(len(l)&0xff)) // labels of the same key and another number are others
 	return digestOf(b)
 }
 

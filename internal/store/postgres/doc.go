@@ -14,7 +14,7 @@
 //	commit.go     a commit; copy.go: staging; alerts.go, quarantine.go: the alerts' side of it
 //	events.go     reading events; where.go: predicates
 //	rollups.go    reading rollups; grouping.go: merging them; compact.go: in the database
-//	layout.go     tables that are divided by time, natively or by TimescaleDB
+//	layout.go     events divided by days; timescale.go: by TimescaleDB
 //	maintain.go   what is done in the background
 //	catalog.go    resources; queue.go: notifications
 //	text.go       text that may hold zero bytes, in a database in which none may

@@ -126,7 +126,7 @@ func (s *Events) Page(ctx context.Context, t tenant.ID, p store.Page) ([]event.S
 	if a := p.After; a != nil {
 		at := a.Time.UnixNano()
 		w.and(`time <= %s`, at)
-		w.and(`(time < %s OR (seq, idx) < (%s::bigint, %s::bigint))`, at, int64(min(a.Seq, math.MaxInt64)), int64(a.Index)) //nolint:gosec // bounded
+		w.and(`(time < %s OR (seq, idx) < (%s::bigint, %s::bigint))`, at, int64(min(a.Seq, math.MaxInt64)), int64(a.Index))
 	}
 	sql := `SELECT ` + eventColumns + ` FROM events WHERE ` + w.sql + ` ORDER BY time DESC, seq DESC, idx DESC LIMIT ` + w.param(max(p.Limit, 1))
 	return rowsOf[event.Stored]{op: "page of events", who: asTenant(t), ask: statement{sql, w.args}, scan: newScanner(t, false).scan, size: sizeOf}.all(ctx, s.DB)
@@ -156,11 +156,11 @@ func (s *Events) Scan(ctx context.Context, t tenant.ID, q store.Scan, each func(
 	w.filter(q.EventFilter)
 	// Rows of positions are compared in two steps, so that the first can go by the index.
 	if a := q.After; a != (event.Position{}) {
-		seq := int64(min(a.Seq, math.MaxInt64)) //nolint:gosec // bounded
+		seq := int64(min(a.Seq, math.MaxInt64))
 		w.and(`seq >= %s AND (seq > %s OR idx > %s::bigint)`, seq, seq, int64(a.Index))
 	}
 	if u := q.Upto; u != nil {
-		seq := int64(min(u.Seq, math.MaxInt64)) //nolint:gosec // bounded
+		seq := int64(min(u.Seq, math.MaxInt64))
 		w.and(`seq <= %s AND (seq < %s OR idx <= %s::bigint)`, seq, seq, int64(u.Index))
 	}
 	columns := eventColumns

@@ -26,6 +26,17 @@ const (
 	grace = day
 )
 
+// eventRows is the table of events under TimescaleDB, where events is a view of it.
+const eventRows = "events_rows"
+
+// eventsTable is what events are added to.
+func (l Layout) eventsTable() string {
+	if l == Timescale {
+		return eventRows
+	}
+	return "events"
+}
+
 // partitionOf is the name of a day's partition of events.
 func partitionOf(at time.Time) string { return "events_" + at.UTC().Format("20060102") }
 

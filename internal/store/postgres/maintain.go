@@ -67,7 +67,7 @@ func (s *Events) Maintain(ctx context.Context) error {
 	}
 	defer s.gate.leave()
 	if s.layout == Timescale {
-		return nil // its policies do it
+		return s.keep(ctx) // its policies do the rest
 	}
 	now := s.now()
 	var made, dropped int

@@ -53,6 +53,9 @@ func (d *DB) migrate(ctx context.Context) error {
 			return err
 		}
 	}
+	if d.layout, err = d.layoutAt(ctx, conn, have); err != nil {
+		return err
+	}
 	if have < len(steps) {
 		if err := d.roles(ctx, conn); err != nil {
 			return err
@@ -81,14 +84,11 @@ func (d *DB) apply(ctx context.Context, conn *pgxpool.Conn, version int, m migra
 	if err != nil {
 		return err
 	}
-	layout, err := layoutAt(ctx, conn)
-	if err != nil {
-		return err
-	}
-	sql := string(text)
+	layout, sql := d.layout, string(text)
 	if layout == Native {
 		sql = strings.ReplaceAll(sql, "/*by_time*/", "PARTITION BY RANGE (time)")
 	}
+	sql = strings.ReplaceAll(sql, "CREATE TABLE events ", "CREATE TABLE "+layout.eventsTable()+" ")
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		if version == 1 {
 			_, err := tx.Exec(ctx, `CREATE SCHEMA IF NOT EXISTS `+schema+`;
@@ -114,18 +114,19 @@ func (d *DB) apply(ctx context.Context, conn *pgxpool.Conn, version int, m migra
 // divide divides the new tables by time, and gives events their indexes.
 func (d *DB) divide(ctx context.Context, tx pgx.Tx, layout Layout) error {
 	if layout == Timescale {
-		if err := d.hypertables(ctx, tx); err != nil {
+		if err := d.hypertable(ctx, tx); err != nil {
 			return err
 		}
 	}
+	table := layout.eventsTable()
 	for _, sql := range []string{
 		// Newest first, and by a range of time; what has the same time is sorted by its place in the log when it is read.
-		`CREATE INDEX events_time ON events (tenant, time)`,
+		`CREATE INDEX events_time ON ` + table + ` (tenant, time)`,
 		// In the order of the log. Events of one message have one entry.
-		`CREATE INDEX events_log ON events (tenant, seq)`,
-		`CREATE INDEX events_finder ON events (finder)`,
+		`CREATE INDEX events_log ON ` + table + ` (tenant, seq)`,
+		`CREATE INDEX events_finder ON ` + table + ` (finder)`,
 		// What was received since some time lies at the end of each partition.
-		`CREATE INDEX events_received ON events USING brin (received)`,
+		`CREATE INDEX events_received ON ` + table + ` USING brin (received)`,
 	} {
 		if _, err := tx.Exec(ctx, sql); err != nil {
 			return err
@@ -192,18 +193,12 @@ func (d *DB) wantsRoles(ctx context.Context, conn *pgxpool.Conn) error {
 		errSettings, user, tenantRole, installationRole, tenantRole, installationRole, quoted(user))
 }
 
-// look finds out which layout the tables have, and whether the walls stand.
+// look finds out whether the walls stand.
 func (d *DB) look(ctx context.Context, conn *pgxpool.Conn) error {
-	var kind string
 	var forced bool
-	err := conn.QueryRow(ctx, `SELECT relkind::text, relforcerowsecurity FROM pg_class WHERE oid = to_regclass($1)`, schema+".events").Scan(&kind, &forced)
-	switch {
-	case err != nil:
+	err := conn.QueryRow(ctx, `SELECT relforcerowsecurity FROM pg_class WHERE oid = to_regclass($1)`, schema+".events").Scan(&forced)
+	if err != nil {
 		return err
-	case kind == "p":
-		d.layout = Native
-	default:
-		d.layout = Timescale
 	}
 	for _, role := range []string{tenantRole, installationRole} {
 		var may bool
@@ -220,12 +215,21 @@ func (d *DB) look(ctx context.Context, conn *pgxpool.Conn) error {
 	return nil
 }
 
-// layoutAt is the layout that new tables get.
-func layoutAt(ctx context.Context, conn *pgxpool.Conn) (Layout, error) {
-	var there bool
-	err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'timescaledb')`).Scan(&there)
-	if err == nil && there {
-		return Timescale, nil
+// layoutAt is the layout that new tables get, or that there are.
+func (d *DB) layoutAt(ctx context.Context, conn *pgxpool.Conn, have int) (Layout, error) {
+	if have > 0 {
+		var kind string
+		err := conn.QueryRow(ctx, `SELECT relkind::text FROM pg_class WHERE oid = to_regclass($1)`, schema+".events").Scan(&kind)
+		if err == nil && kind == "v" {
+			return Timescale, nil
+		}
+		return Native, err
 	}
-	return Native, err
+	if d.cfg.Plain {
+		return Native, nil
+	}
+	if uses, err := usesTimescale(ctx, conn); err != nil || uses {
+		return Timescale, err
+	}
+	return Native, nil
 }

@@ -72,7 +72,7 @@ func (q rowsOf[T]) each(ctx context.Context, d *DB, give func(*T) error) error {
 	defer cancel()
 	for {
 		s := stream[T]{rowsOf: q, ctx: ctx, give: give}
-		err := s.run(d, wait)
+		err := s.run(wait, d)
 		switch {
 		case s.stopped:
 			return err
@@ -133,7 +133,7 @@ type stream[T any] struct {
 	given, stopped bool
 }
 
-func (s *stream[T]) run(d *DB, wait context.Context) error {
+func (s *stream[T]) run(wait context.Context, d *DB) error {
 	conn, err := d.pool.Acquire(wait)
 	if err != nil {
 		if wait.Err() != nil {
@@ -141,7 +141,7 @@ func (s *stream[T]) run(d *DB, wait context.Context) error {
 		}
 		return err
 	}
-	err = s.receive(conn)
+	err = s.receive(conn) //nolint:contextcheck // the call's own, and not that of the wait for a connection
 	conn.Release()
 	if err != nil {
 		return err

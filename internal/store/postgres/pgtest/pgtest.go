@@ -39,7 +39,7 @@ var ErrMissing = errors.New("there is no PostgreSQL here: install Debian's postg
 // Bin is the folder of PostgreSQL's programs.
 func Bin() (string, error) {
 	if dir := os.Getenv(BinEnv); dir != "" {
-		if _, err := os.Stat(filepath.Join(dir, "postgres")); err != nil {
+		if _, err := os.Stat(filepath.Join(dir, "postgres")); err != nil { //nolint:gosec // who runs the tests says where
 			return "", fmt.Errorf("%s: %w", BinEnv, err)
 		}
 		return dir, nil
@@ -381,4 +381,32 @@ func (s *Server) Database(tb testing.TB) string {
 		tb.Fatal(err)
 	}
 	return u
+}
+
+// TimescaleDatabase makes an empty database on the server that TimescaleEnv names, and removes it when the test is over. The test is skipped when there is none.
+func TimescaleDatabase(tb testing.TB) string {
+	tb.Helper()
+	at := os.Getenv(TimescaleEnv)
+	if at == "" {
+		tb.Skip("TimescaleDB is in no package registry: set " + TimescaleEnv + " to the URL of a user who may create databases and roles to test with it")
+	}
+	name := "t_" + strings.ToLower(rand.Text())
+	run := func(sql string) {
+		conn, err := pgx.Connect(context.WithoutCancel(tb.Context()), at)
+		if err == nil {
+			_, err = conn.Exec(context.WithoutCancel(tb.Context()), sql)
+			err = errors.Join(err, conn.Close(context.WithoutCancel(tb.Context())))
+		}
+		if err != nil {
+			tb.Fatal(err)
+		}
+	}
+	run(`CREATE DATABASE ` + name + ` TEMPLATE template0`)
+	tb.Cleanup(func() { run(`DROP DATABASE ` + name + ` WITH (FORCE)`) })
+	u, err := url.Parse(at)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	u.Path = "/" + name
+	return u.String()
 }
