@@ -121,3 +121,92 @@ func BenchmarkCommit(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkRead asks a store of a million events of ten tenants, and of a day of minutes of 100 series of a metric.
+func BenchmarkRead(b *testing.B) {
+	server := pgtest.Start(b, pgtest.Options{})
+	db := open(b, server.Database(b), nil)
+	l := newLoad(0)
+	events := 1_000_000
+	if testing.Short() {
+		events = 100_000
+	}
+	var some []event.Stored
+	for range events / 10_000 {
+		c := l.commit(10_000, 0)
+		some = append(some, c.Events[17])
+		l.into(b, db, c)
+	}
+	begin := time.Now().UTC().Truncate(24 * time.Hour)
+	for minute := range 24 * 60 {
+		c := &store.Commit{To: store.Offset{Incarnation: "one"}}
+		for s := range 100 {
+			var a series.Agg
+			for n := range 5 {
+				a.Add(series.Observation{At: begin, Value: float64(n * s), Numeric: true})
+			}
+			c.Rollups = append(c.Rollups, series.Rollup{Tenant: l.tenant(1), Metric: 1, Labels: series.Labels{fmt.Sprint(s / 10), fmt.Sprint(s % 10)}, Step: time.Minute,
+				Start: begin.Add(time.Duration(minute) * time.Minute), Agg: a})
+		}
+		l.into(b, db, c)
+	}
+	if _, err := db.Events().Compact(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	if err := db.Analyze(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	ctx, owner, e := b.Context(), l.tenant(1), db.Events()
+	middle := some[len(some)/2]
+	nothing := func(*event.Stored) error { return nil }
+	day := store.RollupQuery{Metric: 1, Step: time.Minute, From: begin, To: begin.Add(24 * time.Hour)}
+	for _, ask := range []struct {
+		name string
+		do   func(i int) error
+	}{
+		{"newest_100", func(int) error { _, err := e.Page(ctx, owner, store.Page{Limit: 100}); return err }},
+		{"newest_100_of_a_type", func(int) error {
+			_, err := e.Page(ctx, owner, store.Page{EventFilter: store.EventFilter{Types: []string{"charge.type7"}}, Limit: 100})
+			return err
+		}},
+		{"page_in_the_middle", func(int) error {
+			_, err := e.Page(ctx, owner, store.Page{After: &store.Cursor{Time: middle.Time, Position: middle.Position}, Limit: 100})
+			return err
+		}},
+		{"event_by_source_and_id", func(i int) error {
+			ev := &some[i%len(some)]
+			_, err := e.Event(ctx, ev.Tenant, ev.Source, ev.ID)
+			return err
+		}},
+		{"scan_10000_behind_a_position", func(int) error {
+			return e.Scan(ctx, owner, store.Scan{After: event.Position{Seq: middle.Seq}, Limit: 10_000}, nothing)
+		}},
+		{"scan_of_ten_seconds", func(int) error {
+			return e.Scan(ctx, owner, store.Scan{EventFilter: store.EventFilter{From: middle.Time, To: middle.Time.Add(10 * time.Second)}}, nothing)
+		}},
+		{"identities_of_a_million", func(int) error {
+			return e.Identities(ctx, 0, begin.Add(-time.Hour), func(store.Identity) error { return nil })
+		}},
+		{"day_of_100_series_into_one_line", func(int) error {
+			q := day
+			q.Scalars = true
+			return e.Rollups(ctx, owner, q, func(*series.Rollup) error { return nil })
+		}},
+		{"day_of_100_series_by_label_in_ten_minutes", func(int) error {
+			q := day
+			q.Scalars, q.GroupBy, q.Bucket = true, []int{0}, 10*time.Minute
+			return e.Rollups(ctx, owner, q, func(*series.Rollup) error { return nil })
+		}},
+		{"day_of_100_series_with_quantiles_into_one_line", func(int) error {
+			return e.Rollups(ctx, owner, day, func(*series.Rollup) error { return nil })
+		}},
+	} {
+		b.Run(ask.name, func(b *testing.B) {
+			for i := 0; b.Loop(); i++ {
+				if err := ask.do(i); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -86,3 +86,9 @@ func (s *Events) CompactDue(ctx context.Context) error { return s.compactDue(ctx
 func Packed(s string) string { return packed(s) }
 
 func Unpacked(s string) string { return unpacked(s) }
+
+// Analyze brings the planner's statistics up to date, as autovacuum does in time.
+func (d *DB) Analyze(ctx context.Context) error {
+	_, err := d.pool.Exec(ctx, `VACUUM ANALYZE`)
+	return err
+}

@@ -120,8 +120,9 @@ func (d *DB) divide(ctx context.Context, tx pgx.Tx, layout Layout) error {
 	}
 	table := layout.eventsTable()
 	for _, sql := range []string{
-		// Newest first, and by a range of time; what has the same time is sorted by its place in the log when it is read.
-		`CREATE INDEX events_time ON ` + table + ` (tenant, time)`,
+		// Newest first, and by a range of time; what has the same time is sorted by its place in the log when it is read. The type is there so that
+		// looking for one that is rare reads nothing but the index.
+		`CREATE INDEX events_time ON ` + table + ` (tenant, time, type)`,
 		// In the order of the log. Events of one message have one entry.
 		`CREATE INDEX events_log ON ` + table + ` (tenant, seq)`,
 		`CREATE INDEX events_finder ON ` + table + ` (finder)`,
@@ -163,11 +164,11 @@ func (d *DB) roles(ctx context.Context, conn *pgxpool.Conn) error {
 		default:
 			return err
 		}
-		var may bool
-		if err := conn.QueryRow(ctx, `SELECT pg_has_role(current_user, $1, 'MEMBER')`, role).Scan(&may); err != nil {
+		may, err := mayBecome(ctx, conn, role)
+		switch {
+		case err != nil:
 			return err
-		}
-		if may {
+		case may:
 			continue
 		}
 		_, err = conn.Exec(ctx, `DO $$ BEGIN EXECUTE format('GRANT `+role+` TO %I', current_user); END $$`)
@@ -182,6 +183,22 @@ func (d *DB) roles(ctx context.Context, conn *pgxpool.Conn) error {
 		}
 	}
 	return nil
+}
+
+// mayBecome tries whether this login can take on a role: since PostgreSQL 16 a member of one may not always.
+func mayBecome(ctx context.Context, conn *pgxpool.Conn, role string) (bool, error) {
+	tx, err := conn.Begin(ctx)
+	if err != nil {
+		return false, err
+	}
+	_, denied := tx.Exec(ctx, `SET LOCAL ROLE `+role)
+	if err := tx.Rollback(ctx); err != nil {
+		return false, err
+	}
+	if denied != nil && !hasCode(denied, "42501", "22023") { // may not; there is none
+		return false, denied
+	}
+	return denied == nil, nil
 }
 
 func (d *DB) wantsRoles(ctx context.Context, conn *pgxpool.Conn) error {
@@ -201,11 +218,11 @@ func (d *DB) look(ctx context.Context, conn *pgxpool.Conn) error {
 		return err
 	}
 	for _, role := range []string{tenantRole, installationRole} {
-		var may bool
-		if err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = $1) AND pg_has_role(current_user, $1, 'MEMBER')`, role).Scan(&may); err != nil {
+		may, err := mayBecome(ctx, conn, role)
+		switch {
+		case err != nil:
 			return err
-		}
-		if !may {
+		case !may:
 			return d.wantsRoles(ctx, conn)
 		}
 	}
