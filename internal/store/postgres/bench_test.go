@@ -71,6 +71,15 @@ func (l *load) into(b testing.TB, db *postgres.DB, c *store.Commit) {
 	l.at = to
 }
 
+func processor(b *testing.B, s *pgtest.Server) time.Duration {
+	b.Helper()
+	took, err := s.Processor()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return took
+}
+
 // BenchmarkCommit commits 10 000 events with 3 000 rollups, as one worker and as two at a time, and copies the same events into a table without an index
 // in between: that is as fast as PostgreSQL takes rows at all. The server syncs what it commits.
 func BenchmarkCommit(b *testing.B) {
@@ -89,7 +98,7 @@ func BenchmarkCommit(b *testing.B) {
 					made[w] = append(made[w], loads[w].commit(events, rollups))
 				}
 			}
-			var committing, copying time.Duration
+			var committing, copying, committed, copied time.Duration // the last two are the server's processor time
 			round := func(i int) {
 				all := func(do func(w int)) time.Duration {
 					began := time.Now()
@@ -100,15 +109,19 @@ func BenchmarkCommit(b *testing.B) {
 					running.Wait()
 					return time.Since(began)
 				}
+				begin := processor(b, server)
 				committing += all(func(w int) { loads[w].into(b, db, made[w][i%16]) })
+				between := processor(b, server)
+				committed += between - begin
 				copying += all(func(w int) {
 					if err := db.BareCopy(b.Context(), made[w][i%16]); err != nil {
 						b.Error(err)
 					}
 				})
+				copied += processor(b, server) - between
 			}
 			round(0)
-			committing, copying = 0, 0
+			committing, copying, committed, copied = 0, 0, 0, 0
 			n := 0
 			for b.Loop() {
 				n++
@@ -118,6 +131,9 @@ func BenchmarkCommit(b *testing.B) {
 			b.ReportMetric(rate(committing), "commit-events/s")
 			b.ReportMetric(rate(copying), "copy-events/s")
 			b.ReportMetric(rate(committing)/rate(copying), "ratio")
+			each := func(took time.Duration) float64 { return float64(took.Microseconds()) / float64(n*workers*events) }
+			b.ReportMetric(each(committed), "commit-cpu-µs/event")
+			b.ReportMetric(each(copied), "copy-cpu-µs/event")
 		})
 	}
 }

@@ -26,6 +26,7 @@ func TestPostgres(t *testing.T) {
 		"a tenant cannot write for another":                aTenantCannotWriteForAnother,
 		"an owner adds to its partition only":              anOwnerAddsToItsPartitionOnly,
 		"the owner of the tables sees nothing":             theOwnerOfTheTablesSeesNothing,
+		"what is no tenant's is kept under a star":         whatIsNoTenantsIsKeptUnderAStar,
 		"what a transaction takes on ends with it":         whatATransactionTakesOnEndsWithIt,
 		"what is wrong is said in a line that helps":       whatIsWrongIsSaidInALineThatHelps,
 		"a humble login uses roles that are there":         aHumbleLoginUsesRolesThatAreThere,

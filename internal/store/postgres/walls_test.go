@@ -109,3 +109,28 @@ func whatATransactionTakesOnEndsWithIt(t *testing.T, r *rig) {
 		t.Errorf("between transactions the session is %q for tenant %q, %v", role, name, err)
 	}
 }
+
+// Signing keys are of no tenant, and have "*" in its place.
+func whatIsNoTenantsIsKeptUnderAStar(t *testing.T, r *rig) {
+	db := r.fresh(t)
+	c := db.Catalog()
+	made, err := c.Put(t.Context(), store.Put{Tenant: "*", Kind: "signing-key", Slug: "k1", Lookup: "L", Body: []byte(`{"secret":1}`), At: noon()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.Get(t.Context(), "*", "signing-key", "k1")
+	if err != nil || got.Revision != made.Revision {
+		t.Errorf("Get = %+v, %v", got, err)
+	}
+	for _, asker := range []tenantID{"*", ""} {
+		if all, err := c.List(t.Context(), asker, "signing-key"); err != nil || len(all) != 1 {
+			t.Errorf("List(%q) = %+v, %v", asker, all, err)
+		}
+	}
+	if all, err := db.AsTenant(t.Context(), "acme", `SELECT slug FROM resources`); err != nil || len(all) > 0 {
+		t.Errorf("a tenant sees %v, %v", all, err)
+	}
+	if err := c.Delete(t.Context(), "*", "signing-key", "k1", made.Revision); err != nil {
+		t.Error(err)
+	}
+}

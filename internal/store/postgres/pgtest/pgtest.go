@@ -303,6 +303,41 @@ func (s *Server) Remove() {
 	_ = os.RemoveAll(s.dir)
 }
 
+// Processor is the processor time that all of the server's processes have taken.
+func (s *Server) Processor() (time.Duration, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cmd == nil {
+		return 0, errors.New("the server does not run")
+	}
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return 0, err
+	}
+	parent := strconv.Itoa(s.cmd.Process.Pid)
+	ticks := 0
+	for _, path := range stats {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // it has ended meanwhile
+		}
+		// Behind the name, which may hold anything: state, parent, …; the times are the 12th to the 15th, the last two those of children that have ended.
+		own := filepath.Base(filepath.Dir(path)) == parent
+		fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+		if len(fields) < 15 || !own && fields[1] != parent {
+			continue
+		}
+		for _, f := range fields[11:15] {
+			n, err := strconv.Atoi(f)
+			if err != nil {
+				return 0, err
+			}
+			ticks += n
+		}
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond, nil
+}
+
 // Tail is the end of the server's log.
 func (s *Server) Tail() string {
 	text, err := os.ReadFile(filepath.Join(s.dir, "log"))
