@@ -109,27 +109,23 @@ func (c *copying) texts(all []string) {
 	binary.BigEndian.PutUint32(c.b[at:], uint32(len(c.b)-at-4)) //nolint:gosec // less than a commit
 }
 
-// events has a row for each event.
-func (c *copying) events(all []event.Stored) {
-	c.begin()
-	for i := range all {
-		ev := &all[i]
-		c.row(14)
-		c.int64(ev.Time.UnixNano())
-		c.int64(ev.Received.UnixNano())
-		c.int64(int64(ev.Seq)) //nolint:gosec // check refuses larger ones, as it does for those that follow
-		c.int64(c.finder(ev.Tenant, ev.Source, ev.ID))
-		c.int32(int32(ev.Index))     //nolint:gosec // as above
-		c.int32(int32(ev.Partition)) //nolint:gosec // as above
-		c.bool(ev.Identified)
-		c.text(string(ev.Tenant))
-		c.text(ev.Source)
-		c.text(ev.Type)
-		c.text(ev.ID)
-		c.text(ev.Subject)
-		c.optional(ev.Data)
-		c.optional(ev.Extensions)
-	}
+// event is a row of one.
+func (c *copying) event(ev *event.Stored) {
+	c.row(14)
+	c.int64(ev.Time.UnixNano())
+	c.int64(ev.Received.UnixNano())
+	c.int64(int64(ev.Seq)) //nolint:gosec // check refuses larger ones, as it does for those that follow
+	c.int64(c.finder(ev.Tenant, ev.Source, ev.ID))
+	c.int32(int32(ev.Index))     //nolint:gosec // as above
+	c.int32(int32(ev.Partition)) //nolint:gosec // as above
+	c.bool(ev.Identified)
+	c.text(string(ev.Tenant))
+	c.text(ev.Source)
+	c.text(ev.Type)
+	c.text(ev.ID)
+	c.text(ev.Subject)
+	c.optional(ev.Data)
+	c.optional(ev.Extensions)
 }
 
 // finder is what an event is looked up by. Others may have the same.

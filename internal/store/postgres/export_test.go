@@ -27,7 +27,10 @@ func (d *DB) BareCopy(ctx context.Context, c *store.Commit) error {
 	}
 	defer conn.Release()
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		rows.events(c.Events)
+		rows.begin()
+		for i := range c.Events {
+			rows.event(&c.Events[i])
+		}
 		return rows.into(ctx, tx, "bare")
 	})
 }

@@ -3,10 +3,14 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/pulsestream/pulsestream/internal/event"
 )
 
 // Layout is how tables are divided by time.
@@ -101,9 +105,69 @@ func addPartition(ctx context.Context, tx pgx.Tx, at time.Time) error {
 		CREATE TABLE %[1]s (LIKE events INCLUDING ALL, CONSTRAINT in_day CHECK (time >= %[2]d AND time < %[3]d));
 		WITH moved AS (DELETE FROM %[4]s WHERE time >= %[2]d AND time < %[3]d RETURNING *) INSERT INTO %[1]s SELECT * FROM moved;
 		ALTER TABLE events ATTACH PARTITION %[1]s FOR VALUES FROM (%[2]d) TO (%[3]d);
-		ALTER TABLE %[1]s DROP CONSTRAINT in_day`, name, from, to, otherEvents), pgx.QueryExecModeSimpleProtocol)
+		ALTER TABLE %[1]s DROP CONSTRAINT in_day;
+		GRANT INSERT ON %[1]s TO %[5]s`, name, from, to, otherEvents, installationRole), pgx.QueryExecModeSimpleProtocol)
 	if err != nil {
 		return fmt.Errorf("partition %s: %w", name, err)
 	}
+	return nil
+}
+
+// known are the days that this process knows partitions of. Another process may have made or dropped some since.
+type known struct {
+	days atomic.Pointer[map[int64]bool]
+}
+
+// learn takes them up.
+func (k *known) learn(have map[time.Time]bool) {
+	days := make(map[int64]bool, len(have))
+	for at := range have {
+		days[at.UnixNano()/int64(day)] = true
+	}
+	k.days.Store(&days)
+}
+
+// dayNumber counts days since 1970.
+func dayNumber(at time.Time) int64 {
+	n := at.UnixNano()
+	if n < 0 {
+		n -= int64(day) - 1
+	}
+	return n / int64(day)
+}
+
+// otherDays stands for all days without a partition.
+const otherDays = math.MinInt64
+
+// of gives for each event the day whose partition it belongs to, or otherDays.
+func (k *known) of(all []event.Stored) []int64 {
+	days := *k.days.Load()
+	out := make([]int64, len(all))
+	for i := range all {
+		if out[i] = dayNumber(all[i].Time); !days[out[i]] {
+			out[i] = otherDays
+		}
+	}
+	return out
+}
+
+// partOf is the table of a day that known.of gave.
+func partOf(n int64) string {
+	if n == otherDays {
+		return otherEvents
+	}
+	return partitionOf(time.Unix(0, n*int64(day)))
+}
+
+// refresh looks which partitions there are.
+func (d *DB) refresh(ctx context.Context) error {
+	if d.layout == Timescale {
+		return nil
+	}
+	have, err := partitions(ctx, d.pool)
+	if err != nil {
+		return err
+	}
+	d.known.learn(have)
 	return nil
 }

@@ -105,6 +105,9 @@ func (s *Events) Maintain(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
+	if err := s.refresh(ctx); err != nil {
+		return s.fail(ctx, "partitions", err)
+	}
 	if made+dropped > 0 {
 		s.log.Info("PostgreSQL: daily partitions of events", "made", made, "dropped", dropped)
 	}

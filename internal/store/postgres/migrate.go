@@ -139,6 +139,9 @@ func (d *DB) divide(ctx context.Context, tx pgx.Tx, layout Layout) error {
 	if _, err := tx.Exec(ctx, `CREATE TABLE `+otherEvents+` PARTITION OF events DEFAULT`); err != nil {
 		return err
 	}
+	if _, err := tx.Exec(ctx, `GRANT INSERT ON `+otherEvents+` TO `+installationRole); err != nil {
+		return err
+	}
 	for _, at := range missing(nil, d.now(), d.cfg.Keep) {
 		if err := addPartition(ctx, tx, at); err != nil {
 			return err

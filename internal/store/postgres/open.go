@@ -64,6 +64,7 @@ type DB struct {
 	catalog Catalog
 	closing sync.Once
 
+	known    known
 	copyings sync.Pool // of *copying, whose memory is used again
 }
 
@@ -134,7 +135,10 @@ func (d *DB) prepare(ctx context.Context) error {
 	case encoding != "UTF8":
 		return fmt.Errorf("%w: the database's encoding is %s: make one with ENCODING 'UTF8'", errSettings, encoding)
 	}
-	return d.migrate(ctx)
+	if err := d.migrate(ctx); err != nil {
+		return err
+	}
+	return d.refresh(ctx)
 }
 
 // Events is the half that keeps events.

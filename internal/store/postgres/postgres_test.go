@@ -25,6 +25,7 @@ func TestPostgres(t *testing.T) {
 		"a forgotten WHERE shows only the tenant's own":    aForgottenWhereShowsOnlyTheTenantsOwn,
 		"a tenant cannot write for another":                aTenantCannotWriteForAnother,
 		"an owner adds to its partition only":              anOwnerAddsToItsPartitionOnly,
+		"the parts of tables cannot be read":               thePartsOfTablesCannotBeRead,
 		"the owner of the tables sees nothing":             theOwnerOfTheTablesSeesNothing,
 		"what is no tenant's is kept under a star":         whatIsNoTenantsIsKeptUnderAStar,
 		"what a transaction takes on ends with it":         whatATransactionTakesOnEndsWithIt,

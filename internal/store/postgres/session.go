@@ -235,7 +235,7 @@ func (d *DB) writeOnce(ctx, wait context.Context, level pgx.TxIsoLevel, who as, 
 		return false, err
 	}
 	defer conn.Release()
-	if who.partition != "" {
+	if who == asUpkeep() {
 		if err := stage(ctx, conn); err != nil {
 			return false, err
 		}
@@ -273,14 +273,13 @@ func (d *DB) snapshot(ctx context.Context, op string, who as, f func(tx pgx.Tx) 
 	}
 }
 
-// stages are the tables that rows are copied to before they are merged: a role to which row-level security applies may not copy into the tables themselves.
-// They are a connection's own, and empty when a transaction begins.
+// stages is the table that compaction copies rows to before it merges them into the tables of longer steps. It is a connection's own, and empty when a
+// transaction begins.
 const stages = `
-CREATE TEMP TABLE IF NOT EXISTS stage_events (LIKE ` + schema + `.events) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS stage_rollups (LIKE ` + schema + `.rollup_fresh INCLUDING STORAGE) ON COMMIT DELETE ROWS;
-GRANT SELECT, INSERT, TRUNCATE ON stage_events, stage_rollups TO ` + installationRole
+GRANT SELECT, INSERT, TRUNCATE ON stage_rollups TO ` + installationRole
 
-// stage makes them, once for each connection.
+// stage makes it, once for each connection.
 func stage(ctx context.Context, conn *pgxpool.Conn) error {
 	const mark = "pulsestream.stages"
 	if conn.Conn().PgConn().CustomData()[mark] != nil {

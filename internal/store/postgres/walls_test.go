@@ -68,6 +68,8 @@ func aTenantCannotWriteForAnother(t *testing.T, r *rig) {
 		`WITH x AS (UPDATE resources SET tenant = 'evil' RETURNING tenant) SELECT tenant FROM x`,
 		`WITH x AS (DELETE FROM events RETURNING tenant) SELECT tenant FROM x`,
 		`WITH x AS (INSERT INTO events SELECT * FROM events RETURNING tenant) SELECT tenant FROM x`,
+		`WITH x AS (INSERT INTO rollup_fresh_rows SELECT * FROM rollup_fresh RETURNING tenant) SELECT tenant FROM x`,
+		`SELECT tenant FROM events_other`, `SELECT tenant FROM rollup_fresh_rows`,
 		`SELECT name FROM cursors`, `SELECT tenant FROM rule_states`,
 	} {
 		if done, err := db.AsTenant(t.Context(), "acme", sql); err == nil {
@@ -84,6 +86,16 @@ func anOwnerAddsToItsPartitionOnly(t *testing.T, r *rig) {
 	}
 	if all, err := db.AsOwner(t.Context(), 1, copies); err == nil {
 		t.Errorf("the owner of another partition added %d rows", len(all))
+	}
+}
+
+// Into the parts of tables, which have no row-level security, rows are copied; nobody reads them there.
+func thePartsOfTablesCannotBeRead(t *testing.T, r *rig) {
+	db := filled(t, r)
+	for _, sql := range []string{`SELECT tenant FROM events_other`, `SELECT tenant FROM rollup_fresh_rows`, `WITH x AS (DELETE FROM events_other RETURNING tenant) SELECT tenant FROM x`} {
+		if seen, err := db.AsOwner(t.Context(), 0, sql); err == nil {
+			t.Errorf("the installation's role may do this: %s (%d rows)", sql, len(seen))
+		}
 	}
 }
 

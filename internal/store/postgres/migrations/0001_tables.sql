@@ -41,9 +41,13 @@ CREATE TABLE rollup_fresh (
 	series      bytea NOT NULL, -- a hash of labels
 	labels      text[] COLLATE "C" NOT NULL,
 	sketches    bytea
-) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0.02);
+) PARTITION BY LIST ("partition");
 ALTER TABLE rollup_fresh ALTER COLUMN sketches SET STORAGE EXTERNAL;
 CREATE INDEX rollup_fresh_place ON rollup_fresh (tenant, metric, start);
+
+-- Its only part. Row-level security is the whole's, and forbids COPY; into the part, which has none, a role may copy, and may do nothing else with it.
+CREATE TABLE rollup_fresh_rows PARTITION OF rollup_fresh DEFAULT
+	WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0.02);
 
 -- Merged: one row for each series and step.
 CREATE TABLE rollup_1m (LIKE rollup_fresh INCLUDING STORAGE, PRIMARY KEY (tenant, metric, start, series));

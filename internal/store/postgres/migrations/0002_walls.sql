@@ -8,9 +8,11 @@ GRANT SELECT ON events, rollup_fresh, rollup_1m, rollup_1h, rollup_1d, transitio
 GRANT SELECT, INSERT, UPDATE, DELETE ON resources TO pulsestream_tenant;
 GRANT SELECT, UPDATE ON jobs TO pulsestream_tenant;
 GRANT SELECT, UPDATE ON counters TO pulsestream_tenant;
-GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA pulsestream TO pulsestream_installation;
-REVOKE ALL ON schema_migrations FROM pulsestream_installation;
-REVOKE UPDATE, DELETE ON events FROM pulsestream_installation;
+GRANT SELECT, INSERT, UPDATE, DELETE ON offsets, rollup_fresh, rollup_1m, rollup_1h, rollup_1d, fills, rule_states, transitions, quarantine, counters, resources,
+	cursors, jobs TO pulsestream_installation;
+GRANT SELECT ON events TO pulsestream_installation;
+-- Events and fresh rollups are copied into the tables' parts; see 0001.
+GRANT INSERT ON rollup_fresh_rows TO pulsestream_installation;
 
 DO $$
 DECLARE
@@ -19,8 +21,8 @@ BEGIN
 	FOREACH t IN ARRAY ARRAY['events', 'rollup_fresh', 'rollup_1m', 'rollup_1h', 'rollup_1d', 'fills', 'rule_states', 'transitions', 'quarantine', 'resources', 'jobs']
 	LOOP
 		IF (SELECT relkind FROM pg_class WHERE oid = t::regclass) = 'v' THEN
-			REVOKE UPDATE, DELETE ON events_rows FROM pulsestream_installation; -- the view is a wall itself: see timescale.go
-			CONTINUE;
+			GRANT INSERT ON events_rows TO pulsestream_installation;
+			CONTINUE; -- the view is a wall itself: see timescale.go
 		END IF;
 		EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', t);
 		EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', t);
