@@ -27,7 +27,7 @@ type Catalog struct {
 }
 
 // revisionFor is how long an answer of Revision is believed. A caller may ask at each request, and other processes change the catalog as well: what they
-// do is noticed here after at most this long, and at once where they announce it on the bus.
+// do is noticed here after at most this long, and at once where Changed is told of it.
 const revisionFor = 250 * time.Millisecond
 
 // Close waits for the calls under way. The connections are the database's to close.
@@ -214,9 +214,9 @@ func (c *Catalog) Revision(ctx context.Context) (int64, error) {
 		return 0, fmt.Errorf("catalog revision: %w", err)
 	}
 	defer c.gate.leave()
-	now := c.now()
+	now := time.Now() // of the machine: it is how long that counts
 	c.mu.Lock()
-	known, fresh := c.revision, !c.asked.IsZero() && now.Sub(c.asked) < revisionFor && !now.Before(c.asked)
+	known, fresh := c.revision, !c.asked.IsZero() && now.Sub(c.asked) < revisionFor
 	c.mu.Unlock()
 	if fresh {
 		return known, nil
@@ -227,8 +227,15 @@ func (c *Catalog) Revision(ctx context.Context) (int64, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.revision, c.asked = max(c.revision, n), now
+	c.revision, c.asked = max(c.revision, n), now // a Changed in between is not forgotten for long
 	return c.revision, nil
+}
+
+// Changed is told that another process has changed the catalog: the next Revision asks the database.
+func (c *Catalog) Changed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked = time.Time{}
 }
 
 // moved notes a commit's revision. Two commits may come here in either order.

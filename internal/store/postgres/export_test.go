@@ -95,3 +95,6 @@ func (d *DB) Analyze(ctx context.Context) error {
 	_, err := d.pool.Exec(ctx, `VACUUM ANALYZE`)
 	return err
 }
+
+// Sentinel is what a caller can do about an error.
+func Sentinel(err error) error { return sentinel(err) }

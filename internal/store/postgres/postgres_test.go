@@ -1,7 +1,10 @@
 package postgres_test
 
 import (
+	"context"
 	"log/slog"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,24 +25,25 @@ func TestPostgres(t *testing.T) {
 		"Events":  events,
 		"Catalog": catalog,
 
-		"a forgotten WHERE shows only the tenant's own":    aForgottenWhereShowsOnlyTheTenantsOwn,
-		"a tenant cannot write for another":                aTenantCannotWriteForAnother,
-		"an owner adds to its partition only":              anOwnerAddsToItsPartitionOnly,
-		"the parts of tables cannot be read":               thePartsOfTablesCannotBeRead,
-		"the owner of the tables sees nothing":             theOwnerOfTheTablesSeesNothing,
-		"what is no tenant's is kept under a star":         whatIsNoTenantsIsKeptUnderAStar,
-		"what a transaction takes on ends with it":         whatATransactionTakesOnEndsWithIt,
-		"what is wrong is said in a line that helps":       whatIsWrongIsSaidInALineThatHelps,
-		"a humble login uses roles that are there":         aHumbleLoginUsesRolesThatAreThere,
-		"many processes may start at once":                 manyProcessesMayStartAtOnce,
-		"a newer schema is left alone":                     aNewerSchemaIsLeftAlone,
-		"which layout is in use is said":                   whichLayoutIsInUseIsSaid,
-		"partitions come and go":                           partitionsComeAndGo,
-		"early events move to their day":                   earlyEventsMoveToTheirDay,
-		"compaction leaves one row for each series":        compactionLeavesOneRowForEachSeries,
-		"a tail of transitions misses none":                aTailOfTransitionsMissesNone,
-		"a commit whose owner is gone is taken back":       aCommitWhoseOwnerIsGoneIsTakenBack,
-		"reads that stop early leave no connection behind": readsThatStopEarlyLeaveNoConnectionBehind,
+		"a forgotten WHERE shows only the tenant's own":             aForgottenWhereShowsOnlyTheTenantsOwn,
+		"a tenant cannot write for another":                         aTenantCannotWriteForAnother,
+		"an owner adds to its partition only":                       anOwnerAddsToItsPartitionOnly,
+		"the parts of tables cannot be read":                        thePartsOfTablesCannotBeRead,
+		"the owner of the tables sees nothing":                      theOwnerOfTheTablesSeesNothing,
+		"what is no tenant's is kept under a star":                  whatIsNoTenantsIsKeptUnderAStar,
+		"what a transaction takes on ends with it":                  whatATransactionTakesOnEndsWithIt,
+		"what is wrong is said in a line that helps":                whatIsWrongIsSaidInALineThatHelps,
+		"a humble login uses roles that are there":                  aHumbleLoginUsesRolesThatAreThere,
+		"many processes may start at once":                          manyProcessesMayStartAtOnce,
+		"a newer schema is left alone":                              aNewerSchemaIsLeftAlone,
+		"which layout is in use is said":                            whichLayoutIsInUseIsSaid,
+		"partitions come and go":                                    partitionsComeAndGo,
+		"early events move to their day":                            earlyEventsMoveToTheirDay,
+		"another process sees a change soon, and at once when told": anotherProcessSeesAChangeSoonAndAtOnceWhenTold,
+		"compaction leaves one row for each series":                 compactionLeavesOneRowForEachSeries,
+		"a tail of transitions misses none":                         aTailOfTransitionsMissesNone,
+		"a commit whose owner is gone is taken back":                aCommitWhoseOwnerIsGoneIsTakenBack,
+		"reads that stop early leave no connection behind":          readsThatStopEarlyLeaveNoConnectionBehind,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, r) })
 	}
@@ -50,22 +54,55 @@ type rig struct {
 	*pgtest.Server
 	empty string            // URL of a database that has the schema, and nothing else
 	named map[string]string // URLs of databases by the folders that they stand for
+	free  []string          // URLs of databases that were emptied: that is faster than making one
 }
 
 // brief keeps few days, so that there are few partitions to be made.
 func brief(c *postgres.Config) { c.Keep = 24 * time.Hour }
 
+// database is an empty one, with the schema, for this test alone.
+func (r *rig) database(t *testing.T) (at string) {
+	t.Helper()
+	if n := len(r.free); n > 0 {
+		at, r.free = r.free[n-1], r.free[:n-1]
+	} else {
+		at = r.Clone(t, r.empty)
+	}
+	t.Cleanup(func() {
+		u, err := url.Parse(at)
+		if err == nil {
+			err = r.Exec(context.WithoutCancel(t.Context()), strings.TrimPrefix(u.Path, "/"), wipe)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		r.free = append(r.free, at)
+	})
+	return at
+}
+
+// wipe leaves what a database has just behind its migrations.
+const wipe = `DO $$
+	DECLARE
+		t text;
+	BEGIN
+		FOREACH t IN ARRAY ARRAY['offsets', 'events', 'rollup_fresh', 'rollup_1m', 'rollup_1h', 'rollup_1d', 'fills', 'rule_states', 'transitions', 'quarantine', 'resources', 'cursors', 'jobs'] LOOP
+			EXECUTE format('DELETE FROM pulsestream.%I', t);
+		END LOOP;
+		UPDATE pulsestream.counters SET value = CASE name WHEN 'id' THEN 999 ELSE 0 END;
+	END $$`
+
 // fresh opens an empty database.
-func (r *rig) fresh(tb testing.TB) *postgres.DB {
-	tb.Helper()
-	return open(tb, r.Clone(tb, r.empty), brief)
+func (r *rig) fresh(t *testing.T) *postgres.DB {
+	t.Helper()
+	return open(t, r.database(t), brief)
 }
 
 // of opens the database that stands for a folder.
 func (r *rig) of(t *testing.T, dir string) *postgres.DB {
 	t.Helper()
 	if r.named[dir] == "" {
-		r.named[dir] = r.Clone(t, r.empty)
+		r.named[dir] = r.database(t)
 	}
 	return open(t, r.named[dir], brief)
 }

@@ -151,7 +151,7 @@ func earlyEventsMoveToTheirDay(t *testing.T, r *rig) {
 
 func compactionLeavesOneRowForEachSeries(t *testing.T, r *rig) {
 	c := &clock{at: noon()}
-	db := open(t, r.Clone(t, r.empty), func(cfg *postgres.Config) { brief(cfg); cfg.Now = c.now })
+	db := open(t, r.database(t), func(cfg *postgres.Config) { brief(cfg); cfg.Now = c.now })
 	w := &worker{t: t, db: db}
 	rows := func(table string) int {
 		t.Helper()
@@ -253,7 +253,7 @@ func aCommitWhoseOwnerIsGoneIsTakenBack(t *testing.T, r *rig) {
 
 // A read that is stopped in the middle of many rows leaves its connection neither busy nor lost.
 func readsThatStopEarlyLeaveNoConnectionBehind(t *testing.T, r *rig) {
-	db := open(t, r.Clone(t, r.empty), func(c *postgres.Config) { brief(c); c.MaxConns = 2 })
+	db := open(t, r.database(t), func(c *postgres.Config) { brief(c); c.MaxConns = 2 })
 	l := newLoad(0)
 	for range 2 {
 		l.into(t, db, l.commit(10_000, 0))

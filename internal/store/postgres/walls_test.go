@@ -111,7 +111,7 @@ func theOwnerOfTheTablesSeesNothing(t *testing.T, r *rig) {
 
 // A setting that outlived its transaction would be another request's.
 func whatATransactionTakesOnEndsWithIt(t *testing.T, r *rig) {
-	db := open(t, r.Clone(t, r.empty), func(c *postgres.Config) { brief(c); c.MaxConns = 1 })
+	db := open(t, r.database(t), func(c *postgres.Config) { brief(c); c.MaxConns = 1 })
 	put(t, db, "acme", "rule")
 	if _, err := db.AsTenant(t.Context(), "acme", `SELECT tenant FROM resources`); err != nil {
 		t.Fatal(err)
