@@ -70,7 +70,7 @@ func (f *front) those(r *http.Request) []*url.URL {
 	defer f.mu.Unlock()
 	var out []*url.URL
 	for i := range of {
-		if u := of[(first+uint64(i))%uint64(len(of))]; u != nil { //nolint:gosec // an index
+		if u := of[(first+uint64(i))%uint64(len(of))]; u != nil {
 			out = append(out, u)
 		}
 	}

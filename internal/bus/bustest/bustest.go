@@ -277,7 +277,7 @@ func (c *Cluster) URL() string { return c.As(User, Password) }
 func (c *Cluster) As(user, password string) string {
 	urls := make([]string, 0, len(c.ports))
 	for _, p := range c.ports {
-		urls = append(urls, fmt.Sprintf("nats://%s:%s@%s:%d", user, password, c.listen, p))
+		urls = append(urls, fmt.Sprintf("nats://%s:%s@%s", user, password, net.JoinHostPort(c.listen, strconv.Itoa(p))))
 	}
 	return strings.Join(urls, ",")
 }
