@@ -195,7 +195,7 @@ func (s *Server) admit() error {
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString("host\tall\tall\tsamenet\tscram-sha-256\n") // of all databases, for all users
+	_, err = f.WriteString("host all " + Owner + ",postgres samenet scram-sha-256\n")
 	return errors.Join(err, f.Close())
 }
 
