@@ -102,8 +102,9 @@ func TestComposeHasTwoProcessesOfEachRoleAndThreeServersOfTheLog(t *testing.T) {
 	for name, s := range all {
 		if r := s.Environment["PULSESTREAM_ROLES"]; r != "" {
 			roles[r]++
-			cfg := config.Serve{DataDir: "d", Listen: "127.0.0.1:0", Roles: strings.Split(r, ","), Redis: plain(s.Environment["PULSESTREAM_REDIS"]), Partitions: 4}
-			if err := cfg.Check(); err != nil && strings.Contains(err.Error(), "--redis") {
+			cfg := config.Serve{DataDir: "d", Listen: "127.0.0.1:0", Roles: strings.Split(r, ","), Store: plain(s.Environment["PULSESTREAM_STORE"]), Bus: plain(s.Environment["PULSESTREAM_BUS"]),
+				Redis: plain(s.Environment["PULSESTREAM_REDIS"]), Partitions: 4}
+			if err := cfg.Check(); err != nil || !cfg.Fleet() {
 				t.Errorf("%s: %v", name, err)
 			}
 			if d, err := time.ParseDuration(s.StopGracePeriod); err != nil || d < config.ShutdownTimeout+5*time.Second {
