@@ -42,7 +42,7 @@ func (a *api) liveRoutes() {
 		Description: "Send `{\"op\": \"subscribe\", \"id\": \"a\", \"metric\": \"events\", \"agg\": \"count\", \"step\": \"1s\", \"group_by\": [\"type\"], \"where\": {}, \"since\": \"15m\"}`, " +
 			"or with `\"topic\": \"events\"` or `\"incidents\"` instead of a metric, and `{\"op\": \"unsubscribe\", \"id\": \"a\"}`. " +
 			"Frames come as `snapshot`, then `points`, `events` or `incidents`; a point replaces an earlier one of the same series and time. " +
-			"`{\"op\": \"lagged\", \"dropped\": n}` says that this client was too slow.\n\nNeeds the permission `metrics:read`.",
+			"`{\"op\": \"lagged\", \"dropped\": n}` says that this client was too slow.\n\nNeeds the permission `metrics:read`, for the topics `events:read` or `incidents:read`.",
 		Security:   []map[string][]string{{"bearer": {}}, {}},
 		Parameters: []*huma.Param{{Name: "ticket", In: "query", Description: "From POST /v1/live/tickets, instead of the header.", Schema: &huma.Schema{Type: huma.TypeString}}},
 		Responses:  map[string]*huma.Response{"101": {Description: "Switching to WebSocket."}, "401": {Description: "No or bad credentials."}},
@@ -58,5 +58,9 @@ func (a *api) livePrincipal(r *http.Request) (auth.Principal, error) {
 		}
 		return p, err
 	}
-	return a.principal(r, auth.MetricsRead)
+	p, err := a.Keys.Authenticate(r.Context(), bearer(r), a.Now())
+	if err == nil && !p.Can(auth.MetricsRead) && !p.Can(auth.EventsRead) && !p.Can(auth.IncidentsRead) {
+		err = forbidden(p, auth.MetricsRead)
+	}
+	return p, err
 }

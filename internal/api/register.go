@@ -84,12 +84,17 @@ func (a *api) principal(r *http.Request, permission auth.Permission) (auth.Princ
 		return p, err
 	}
 	if !p.Can(permission) {
-		if p.Role.Can(permission) {
-			return p, web.NewProblem(http.StatusForbidden, "The scope of this key or token does not have the permission "+string(permission)+".")
-		}
-		return p, web.NewProblem(http.StatusForbidden, "The role "+string(p.Role)+" does not have the permission "+string(permission)+".")
+		return p, forbidden(p, permission)
 	}
 	return p, nil
+}
+
+// forbidden is the answer to somebody who lacks a permission.
+func forbidden(p auth.Principal, permission auth.Permission) *web.Problem {
+	if p.Role.Can(permission) {
+		return web.NewProblem(http.StatusForbidden, "The scope of this key or token does not have the permission "+string(permission)+".")
+	}
+	return web.NewProblem(http.StatusForbidden, "The role "+string(p.Role)+" does not have the permission "+string(permission)+".")
 }
 
 func bearer(r *http.Request) string {

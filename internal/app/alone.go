@@ -84,6 +84,7 @@ func (a *App) alone(ctx context.Context, secrets config.Secrets) error {
 	a.runNotifier(notifier)
 	signing := auth.NewSigning(things, opts.Now)
 	tokens := auth.NewTokens(things, signing, cfg.PublicURL)
+	a.whileRunning(signing.Run)
 	handler := api.Handler(api.Deps{
 		Log: opts.Log, Now: opts.Now, Keys: auth.NewKeys(things, tokens), Keyring: auth.NewKeyring(things, opts.Now), Tokens: tokens, Signing: signing, RateLimit: cfg.RateLimit, Tickets: auth.NewTickets(), Catalog: a.catalog, Registry: registry,
 		Events: events, Incidents: incidents, Query: engine, Reports: reports, Vendors: source.NewCatalogue(), Channels: types, Tester: notifier, Door: door,

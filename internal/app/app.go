@@ -116,7 +116,7 @@ func (a *App) Start(ctx context.Context) error {
 	}
 	go func() {
 		if err := a.server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
-			a.failed <- fmt.Errorf("serve: %w", err)
+			a.fail(fmt.Errorf("serve: %w", err))
 		}
 	}()
 	return nil
@@ -208,6 +208,14 @@ func (a *App) listen(ctx context.Context, handler http.Handler, leave func()) er
 
 // Addr is the address that is listened on.
 func (a *App) Addr() string { return a.listener.Addr().String() }
+
+// fail ends the server; the first one says why.
+func (a *App) fail(err error) {
+	select {
+	case a.failed <- err:
+	default:
+	}
+}
 
 // Failed is sent the error that ended the server by itself.
 func (a *App) Failed() <-chan error { return a.failed }

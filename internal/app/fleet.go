@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"sync/atomic"
 
 	"github.com/pulsestream/pulsestream/internal/api"
 	"github.com/pulsestream/pulsestream/internal/auth"
@@ -108,7 +109,7 @@ func (m *member) ingest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stop, err := live.Positions(m.log, m.log.Partitions(), func(p int, seq uint64) { m.seen.marks[p].Store(seq) })
+	stop, err := live.Positions(m.log, m.log.Partitions(), func(p int, seq uint64) { advance(&m.seen.marks[p], seq) })
 	if err != nil {
 		return err
 	}
@@ -120,6 +121,16 @@ func (m *member) ingest(ctx context.Context) error {
 	m.whileRunning(l.watch)
 	m.deps.Door, m.deps.Ready, m.deps.Limits = m.newDoor(m.log, l, limits, m.seen), l.refuse, limitsAlone(limits)
 	return nil
+}
+
+// advance moves a mark on, never back: an owner that has just begun does not say yet how far the store is, and one that was replaced says what was.
+func advance(mark *atomic.Uint64, seq uint64) {
+	for {
+		old := mark.Load()
+		if seq <= old || mark.CompareAndSwap(old, seq) {
+			return
+		}
+	}
 }
 
 // never is a store that no other takes the place of.
@@ -171,11 +182,12 @@ func (m *member) api(context.Context) error {
 	engine := &query.Engine{Events: cached}
 	incidents := &api.Incidents{Events: m.events, Catalog: m.catalog, Queue: m.things.Queue()}
 	types := channels(allow)
+	m.whileRunning(m.deps.Signing.Run)
 	hub := m.newHub(m.events, engine, m.registry, incidents, m.log.Partitions(), func() {})
 	m.follower = live.NewFollower(live.FollowConfig{Log: m.opts.Log, Now: m.opts.Now, Wire: m.log, Partitions: m.log.Partitions(), Hub: hub, Cache: cached})
 	m.whileRunning(func(ctx context.Context) {
 		if err := m.follower.Run(ctx); err != nil {
-			m.failed <- fmt.Errorf("follow the workers: %w", err)
+			m.fail(fmt.Errorf("follow the workers: %w", err))
 		}
 	})
 	d := &m.deps

@@ -19,8 +19,10 @@ type Key struct {
 	// Scopes holds it to some of what its role may do; none to nothing.
 	Scopes    []Permission `json:"scopes,omitempty"`
 	ExpiresAt *time.Time   `json:"expires_at,omitempty"` // nil: never
-	CreatedBy string       `json:"created_by,omitempty"` // subject of the principal who made it
-	CreatedAt time.Time    `json:"created_at"`
+	// Replaced says that it was rotated: another is in its place, and it is good until it expires.
+	Replaced  bool      `json:"replaced,omitempty"`
+	CreatedBy string    `json:"created_by,omitempty"` // subject of the principal who made it
+	CreatedAt time.Time `json:"created_at"`
 }
 
 // Expired says whether the key is good for nothing any more.

@@ -16,8 +16,8 @@ import (
 var (
 	// ErrNotCovered: who asks may do less than the key.
 	ErrNotCovered = errors.New("a key can be made and revoked only by somebody who may do all that it may")
-	// ErrKeyExpired: what has expired is not rotated.
-	ErrKeyExpired = errors.New("the key has expired: make a new one")
+	// ErrKeyExpired: what has expired, or was replaced already, is not rotated.
+	ErrKeyExpired = errors.New("the key has expired or was replaced already: rotate the one that replaced it, or make a new one")
 	// ErrOwnKey: a tenant must not be locked out by a slip.
 	ErrOwnKey = errors.New("a key cannot revoke itself: use another one of the tenant's")
 )
@@ -102,6 +102,9 @@ func (k *Keyring) Get(ctx context.Context, t tenant.ID, id string) (StoredKey, e
 
 // Holds says whether a principal is still what it was: false once its key is revoked. Where that cannot be told now, it holds.
 func (k *Keyring) Holds(ctx context.Context, p Principal) bool {
+	if !p.Expires.IsZero() && !k.now().Before(p.Expires) {
+		return false
+	}
 	id, isKey := strings.CutPrefix(p.Subject, keySubject(""))
 	if !isKey {
 		return true
@@ -121,7 +124,7 @@ func (k *Keyring) Rotate(ctx context.Context, by Principal, id string, overlap t
 		return key, "", err
 	}
 	now := k.now().UTC()
-	if old.Expired(now) {
+	if old.Expired(now) || old.Replaced {
 		return key, "", ErrKeyExpired
 	}
 	fresh := old.Key
@@ -135,6 +138,7 @@ func (k *Keyring) Rotate(ctx context.Context, by Principal, id string, overlap t
 	if until := now.Add(overlap); old.ExpiresAt == nil || until.Before(*old.ExpiresAt) {
 		old.ExpiresAt = &until
 	}
+	old.Replaced = true
 	body, err := json.Marshal(old.Key)
 	if err != nil {
 		return key, "", err

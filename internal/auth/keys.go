@@ -86,6 +86,7 @@ func (k *Keys) Authenticate(ctx context.Context, bearer string, now time.Time) (
 	if err != nil {
 		return Principal{}, err
 	}
+	known.principal.Expires = expires
 	if !expires.IsZero() && expires.Before(known.until) {
 		known.until = expires
 	}

@@ -50,6 +50,20 @@ func NewSigning(catalog SigningStore, now func() time.Time) *Signing {
 	return &Signing{catalog: catalog, now: now}
 }
 
+// Run makes each key before its turn, though nobody may ask for a token for long, until ctx ends.
+func (s *Signing) Run(ctx context.Context) {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		_, _, _ = s.keys(ctx) // who asks for a token is told of what fails
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
 // signingKey is a key of one period, and the body of its resource.
 type signingKey struct {
 	JWK jose.JSONWebKey `json:"jwk"`

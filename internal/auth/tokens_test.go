@@ -108,9 +108,16 @@ func TestATokenEndsWithItsTimeAndWithItsKey(t *testing.T) {
 	if _, err := b.who(t, token); err != nil {
 		t.Error("it has a second left", err)
 	}
+	p, err := b.who(t, token)
+	if err != nil || !b.ring.Holds(t.Context(), p) {
+		t.Error("a connection that it opened goes on", err)
+	}
 	b.now = start().Add(time.Hour)
 	if _, err := b.who(t, token); !errors.Is(err, ErrBadCredentials) {
 		t.Error("it has expired", err)
+	}
+	if b.ring.Holds(t.Context(), p) {
+		t.Error("a connection goes on with a token that has expired")
 	}
 	token = b.token(t, id, secret, "").Token
 	if _, err := b.who(t, token); err != nil {
@@ -312,10 +319,17 @@ func TestARotatedKeyIsReplacedAndStaysGoodForTheOverlap(t *testing.T) {
 	if _, _, err := b.ring.Rotate(t.Context(), owner, id, time.Hour); !errors.Is(err, ErrKeyExpired) {
 		t.Error("what has expired is rotated", err)
 	}
-	if _, _, err := b.ring.Rotate(t.Context(), Principal{Tenant: "blue", Role: RoleOwner}, fresh.ID, 0); !errors.Is(err, store.ErrNotFound) {
+	newest, _, err := b.ring.Rotate(t.Context(), owner, fresh.ID, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := b.ring.Rotate(t.Context(), owner, fresh.ID, time.Hour); !errors.Is(err, ErrKeyExpired) {
+		t.Error("a key that was replaced is replaced once more", err)
+	}
+	if _, _, err := b.ring.Rotate(t.Context(), Principal{Tenant: "blue", Role: RoleOwner}, newest.ID, 0); !errors.Is(err, store.ErrNotFound) {
 		t.Error("another tenant's key", err)
 	}
-	if _, _, err := b.ring.Rotate(t.Context(), Principal{Tenant: "acme", Role: RoleViewer}, fresh.ID, 0); !errors.Is(err, ErrNotCovered) {
+	if _, _, err := b.ring.Rotate(t.Context(), Principal{Tenant: "acme", Role: RoleViewer}, newest.ID, 0); !errors.Is(err, ErrNotCovered) {
 		t.Error("a viewer", err)
 	}
 }

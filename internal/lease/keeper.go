@@ -68,12 +68,14 @@ func (k *Keeper) Hear(data []byte) {
 	if b.Name == k.cfg.Name && known && now.Sub(before.Heard) > deaf {
 		k.since = now // whatever was silent meanwhile: it was this worker that did not hear
 	}
+	changed := !known || !slices.Equal(before.Holds, b.Holds)
 	if b.Leaving && b.Name != k.cfg.Name {
 		delete(k.heard, b.Name)
+		changed = known // who says it again and again, because it cannot work, wakes nobody
 	} else {
 		k.heard[b.Name] = Member{Name: b.Name, Heard: now, Holds: b.Holds}
 	}
-	if !known || b.Leaving || !slices.Equal(before.Holds, b.Holds) {
+	if changed {
 		k.signal()
 	}
 }

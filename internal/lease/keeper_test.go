@@ -19,6 +19,7 @@ type fleet struct {
 	t       *testing.T
 	mu      sync.Mutex
 	workers map[string]*worker
+	told    atomic.Int64 // beats
 	overlap atomic.Int32 // how often a partition was worked on twice
 	owners  [8]atomic.Int32
 }
@@ -32,6 +33,7 @@ type worker struct {
 }
 
 func (f *fleet) tell(from *worker, b []byte) {
+	f.told.Add(1)
 	if from.mute.Load() {
 		return
 	}
@@ -130,8 +132,12 @@ func TestAWorkerThatDiesIsReplacedAndOneThatJoinsGetsItsShare(t *testing.T) {
 	b.mute.Store(false)
 	f.settles(5*time.Second, map[string]int{"a": 4, "b": 4})
 
+	told := f.told.Load()
 	b.unfit.Store(true)
 	f.settles(5*time.Second, map[string]int{"a": 8, "b": 0})
+	if n := f.told.Load() - told; n > 100 {
+		t.Errorf("one that cannot work had %d beats sent: they wake each other", n)
+	}
 	b.unfit.Store(false)
 	f.settles(5*time.Second, map[string]int{"a": 4, "b": 4})
 }

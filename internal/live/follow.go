@@ -58,6 +58,7 @@ type followed struct {
 	life   uint64 // of its owner; 0: none is known
 	number uint64 // of the last note that was taken
 	heard  time.Time
+	newest uint64 // the last life that was heard of
 	synced bool
 	failed bool // to get the last snapshot that was asked for
 	texts  texts
@@ -152,6 +153,7 @@ func (f *Follower) follow(ctx context.Context, part *followed) {
 // take handles a note of a partition that is in sync.
 func (f *Follower) take(part *followed, n note) {
 	now := f.cfg.Now()
+	part.newest = max(part.newest, n.life)
 	switch {
 	case n.life < part.life && now.Sub(part.heard) <= followSilence:
 		return // of an owner that has been replaced and does not know yet
@@ -214,6 +216,12 @@ func (f *Follower) sync(ctx context.Context, part *followed) {
 		if err != nil {
 			failed = err
 			return true
+		}
+		switch {
+		case n.life < part.newest: // of an owner that has been replaced and does not know yet
+			return false
+		case n.life > part.newest:
+			part.newest, history, late, lateSeq = n.life, nil, nil, nil
 		}
 		part.texts.b, part.texts.failed = n.body, false
 		switch n.kind {

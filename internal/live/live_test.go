@@ -1,6 +1,7 @@
 package live_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -70,7 +71,7 @@ func newRig(t testing.TB) *rig {
 	done := make(chan struct{})
 	go func() { defer close(done); r.hub.Run(ctx) }()
 	r.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		r.hub.Serve(w, q, auth.Principal{Tenant: tenant.ID(q.URL.Query().Get("tenant")), Role: auth.RoleAdmin}, func(context.Context) bool { return true })
+		r.hub.Serve(w, q, auth.Principal{Tenant: tenant.ID(q.URL.Query().Get("tenant")), Role: cmp.Or(auth.Role(q.URL.Query().Get("role")), auth.RoleAdmin)}, func(context.Context) bool { return true })
 	}))
 	t.Cleanup(func() { r.hub.Close(); r.server.Close(); cancel(); <-done })
 	return r
@@ -342,6 +343,17 @@ func TestWhatIsWrongWithASubscriptionIsSaid(t *testing.T) {
 		c.send(x.send)
 		if f := c.next(); f.Op != "error" || f.Code != x.code || f.Detail == "" {
 			t.Errorf("%s: %+v, want %s", x.send, f, x.code)
+		}
+	}
+}
+
+func TestWhoMayNotReadSomethingMayNotFollowItEither(t *testing.T) {
+	r := newRig(t)
+	c := r.dial("t&role=ingest")
+	for _, what := range []string{`"metric":"events"`, `"topic":"events"`, `"topic":"incidents"`} {
+		c.send(`{"op":"subscribe","id":"x",` + what + `}`)
+		if f := c.next(); f.Op != "error" || f.Code != "forbidden" {
+			t.Errorf("%s: %+v", what, f)
 		}
 	}
 }

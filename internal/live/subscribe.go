@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/query"
 	"github.com/pulsestream/pulsestream/internal/series"
 )
@@ -79,6 +80,10 @@ func (c *conn) subscribe(ctx context.Context, req request) error {
 	c.mu.Unlock()
 	if full {
 		return errTooMany
+	}
+	need, ok := map[string]auth.Permission{"": auth.MetricsRead, "events": auth.EventsRead, "incidents": auth.IncidentsRead}[req.Topic]
+	if ok && !c.principal.Can(need) {
+		return &refusedError{"forbidden", "this needs the permission " + string(need)}
 	}
 	s := &subscription{conn: c, head: headOf(req.ID)}
 	var err error

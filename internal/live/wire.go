@@ -115,19 +115,24 @@ type hijacker struct {
 }
 
 // Hijack is part of http.Hijacker. What it returns is not for use: the connection is the wire's.
-func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+func (h *hijacker) Hijack() (_ net.Conn, _ *bufio.ReadWriter, err error) {
 	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
 	if err != nil {
 		return nil, nil, err
 	}
+	defer func() {
+		if err != nil { // it is nobody else's
+			_ = conn.Close()
+		}
+	}()
 	if n := rw.Reader.Buffered(); n > 0 {
-		b, err := rw.Reader.Peek(n)
-		if err != nil {
+		var b []byte
+		if b, err = rw.Reader.Peek(n); err != nil {
 			return nil, nil, fmt.Errorf("read what came with the handshake: %w", err)
 		}
 		h.early = append([]byte(nil), b...)
 	}
-	if err := rw.Writer.Flush(); err != nil { // the answer to the handshake
+	if err = rw.Writer.Flush(); err != nil { // the answer to the handshake
 		return nil, nil, err
 	}
 	h.wire.Conn = conn

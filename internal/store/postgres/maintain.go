@@ -2,11 +2,15 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
 const (
@@ -66,13 +70,17 @@ func (s *Events) Maintain(ctx context.Context) error {
 		return err
 	}
 	defer s.gate.leave()
+	kept, err := s.longest(ctx)
+	if err != nil {
+		return err // rather nothing is dropped than what somebody pays for
+	}
 	if s.layout == Timescale {
-		return s.keep(ctx) // its policies do the rest
+		return s.keep(ctx, kept) // its policies do the rest
 	}
 	now := s.now()
 	var made, dropped int
 	// Each change has a transaction of its own: its locks hold off readers and commits, for milliseconds.
-	days, gone, err := s.days(ctx, now)
+	days, gone, err := s.days(ctx, now, kept)
 	if err != nil {
 		return err
 	}
@@ -100,7 +108,7 @@ func (s *Events) Maintain(ctx context.Context) error {
 		}
 	}
 	if err := s.ddl(ctx, func(tx pgx.Tx, _ map[time.Time]bool) error {
-		_, err := tx.Exec(ctx, `DELETE FROM `+otherEvents+` WHERE time < $1`, now.Add(-s.cfg.Keep-grace).UTC().Truncate(day).UnixNano())
+		_, err := tx.Exec(ctx, `DELETE FROM `+otherEvents+` WHERE time < $1`, now.Add(-kept-grace).UTC().Truncate(day).UnixNano())
 		return err
 	}); err != nil {
 		return err
@@ -114,7 +122,24 @@ func (s *Events) Maintain(ctx context.Context) error {
 	return nil
 }
 
-func (s *Events) days(ctx context.Context, now time.Time) (wanted, gone []time.Time, err error) {
+// longest is the longest retention that anybody has, and what is kept in any case. What is older than the latter has no partition of its own.
+func (s *Events) longest(ctx context.Context) (time.Duration, error) {
+	tenants, err := s.catalog.List(ctx, "", store.KindTenant)
+	if err != nil {
+		return 0, fmt.Errorf("how long events are kept: %w", err)
+	}
+	longest := s.cfg.Keep
+	for i := range tenants {
+		var t tenant.Tenant
+		if err := json.Unmarshal(tenants[i].Body, &t); err != nil {
+			return 0, fmt.Errorf("how long events of tenant %s are kept: %w", tenants[i].Tenant, err)
+		}
+		longest = max(longest, t.Retention())
+	}
+	return longest, nil
+}
+
+func (s *Events) days(ctx context.Context, now time.Time, kept time.Duration) (wanted, gone []time.Time, err error) {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return nil, nil, s.fail(ctx, "partitions", err)
@@ -124,7 +149,7 @@ func (s *Events) days(ctx context.Context, now time.Time) (wanted, gone []time.T
 	if err != nil {
 		return nil, nil, s.fail(ctx, "partitions", err)
 	}
-	return missing(have, now, s.cfg.Keep), over(have, now, s.cfg.Keep), nil
+	return missing(have, now, s.cfg.Keep), over(have, now, kept), nil
 }
 
 // errBusy ends a change that has to wait for too long. It is made another time.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"strings"
 	"sync"
@@ -102,6 +103,7 @@ func parse(cfg Config) (*pgxpool.Config, error) {
 	parsed.MaxConns = int32(min(cfg.MaxConns, 1000)) //nolint:gosec // bounded
 	parsed.MaxConnIdleTime = 5 * time.Minute
 	parsed.ConnConfig.ConnectTimeout = 5 * time.Second
+	parsed.ConnConfig.DialFunc = dialer().DialContext
 	for name, value := range map[string]string{
 		"search_path":      schema,
 		"application_name": "pulsestream",
@@ -114,6 +116,14 @@ func parse(cfg Config) (*pgxpool.Config, error) {
 		parsed.ConnConfig.RuntimeParams[name] = value
 	}
 	return parsed, nil
+}
+
+// silence is after what time a connection is given up on whose other end does not answer, whichever of the two notices.
+const silence = 15 * time.Second
+
+// dialer makes connections that a network that was cut ends, rather than that whoever waits for an answer waits for as long as TCP tries.
+func dialer() *net.Dialer {
+	return &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 3 * time.Second, Count: 3}, Control: giveUp}
 }
 
 func isURL(text string) bool {

@@ -39,6 +39,7 @@ func TestPostgres(t *testing.T) {
 		"which layout is in use is said":                            whichLayoutIsInUseIsSaid,
 		"partitions come and go":                                    partitionsComeAndGo,
 		"early events move to their day":                            earlyEventsMoveToTheirDay,
+		"a long retention is kept":                                  aLongRetentionIsKept,
 		"another process sees a change soon, and at once when told": anotherProcessSeesAChangeSoonAndAtOnceWhenTold,
 		"compaction leaves one row for each series":                 compactionLeavesOneRowForEachSeries,
 		"a tail of transitions misses none":                         aTailOfTransitionsMissesNone,

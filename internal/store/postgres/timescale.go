@@ -78,17 +78,17 @@ func retention(keep time.Duration) string {
 }
 
 // keep changes the retention policy when the setting has changed.
-func (s *Events) keep(ctx context.Context) error {
+func (s *Events) keep(ctx context.Context, kept time.Duration) error {
 	return s.ddl(ctx, func(tx pgx.Tx, _ map[time.Time]bool) error {
 		var has string
 		err := tx.QueryRow(ctx, `SELECT COALESCE(max(config->>'drop_after'), '') FROM timescaledb_information.jobs
 			WHERE proc_name = 'policy_retention' AND hypertable_schema = $1 AND hypertable_name = $2`, schema, eventRows).Scan(&has)
-		if err != nil || has == strconv.FormatInt(int64(s.cfg.Keep+grace), 10) {
+		if err != nil || has == strconv.FormatInt(int64(kept+grace), 10) {
 			return err
 		}
 		if err := extension(ctx, tx, `remove_retention_policy('`+eventRows+`', if_exists => true)`); err != nil {
 			return err
 		}
-		return extension(ctx, tx, retention(s.cfg.Keep))
+		return extension(ctx, tx, retention(kept))
 	})
 }

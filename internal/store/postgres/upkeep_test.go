@@ -129,6 +129,39 @@ func partitionsComeAndGo(t *testing.T, r *rig) {
 	}
 }
 
+// Somebody may keep events for longer than the others, and those of theirs that are older than all partitions are kept as well.
+func aLongRetentionIsKept(t *testing.T, r *rig) {
+	c := &clock{at: time.Now().UTC()}
+	db := open(t, r.Clone(t, r.empty), func(cfg *postgres.Config) { brief(cfg); cfg.Now = c.now })
+	if _, err := db.Catalog().Put(t.Context(), store.Put{Tenant: "acme", Kind: store.KindTenant, Slug: "acme", Body: []byte(`{"retention_days":365}`), At: c.now()}); err != nil {
+		t.Fatal(err)
+	}
+	l := &load{}
+	l.event(t, db, c.now().Add(-200*day))
+	l.event(t, db, c.now())
+	count := func() (n int) {
+		t.Helper()
+		if err := db.Events().Maintain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Events().Scan(t.Context(), "acme", store.Scan{}, func(*event.Stored) error { n++; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if n := count(); n != 2 {
+		t.Errorf("%d events of a tenant that keeps a year, want 2", n)
+	}
+	c.add(100 * day)
+	if n := count(); n != 2 {
+		t.Errorf("%d events after a hundred days, want 2", n)
+	}
+	c.add(80 * day)
+	if n := count(); n != 1 {
+		t.Errorf("%d events, of which one is more than a year old, want 1", n)
+	}
+}
+
 // What came before its day had a partition is found as before when the day gets one.
 func earlyEventsMoveToTheirDay(t *testing.T, r *rig) {
 	c := &clock{at: time.Now().UTC()}
