@@ -180,6 +180,7 @@ func layout() []place {
 func stateAllowed() map[string]string {
 	return map[string]string{
 		"cmd/pulsestream.version": "set by the linker",
+		"metric.environment":      "made once, and never changed",
 	}
 }
 

@@ -28,7 +28,7 @@ func Compile(def Definition) (*Program, error) {
 	def.check(bad)
 	def.EventTypes, def.Dimensions = slices.Clone(def.EventTypes), maps.Clone(def.Dimensions)
 	p := &Program{def: def, names: def.DimensionNames()}
-	env, err := newEnv()
+	env, err := environment()
 	if err != nil {
 		return nil, err // a mistake in newEnv, which any test finds
 	}

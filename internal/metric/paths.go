@@ -98,7 +98,7 @@ func (c *Columnar) add(source string, def Definition) (FieldExpression, bool) {
 }
 
 func parse(source string) (*ast.AST, bool) {
-	env, err := newEnv()
+	env, err := environment()
 	if err != nil {
 		return nil, false
 	}
