@@ -223,6 +223,16 @@ func TestAFleetCountsEachEventOnceThoughAWorkerIsKilled(t *testing.T) {
 	})
 	apis[0].counts(10*time.Second, float64(sent))
 	v.draw("x", shown, map[string]float64{"map[]": float64(sent)})
+
+	// An open chart has no gap but the reconnect when the process that shows it is restarted.
+	send(ingest[0], 10)
+	apis[1].stop()
+	send(ingest[1], 10)
+	apis[1].start()
+	v, shown = apis[1].view(t), chart{}
+	shown.apply(v.subscribe(client.Subscription{ID: "x", Metric: "events", Agg: "count", Step: "1s", Since: "10m"}))
+	v.draw("x", shown, map[string]float64{"map[]": float64(sent)})
+
 	r := ingest[0].exchange(http.MethodGet, "/v1/events", nil, nil)
 	if !bytes.Contains(r.Body, []byte("role")) && r.Status != http.StatusMethodNotAllowed {
 		t.Errorf("an ingest process answers a question with %d %s", r.Status, clip(r.Body))
