@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/alert"
 	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/metric"
@@ -54,7 +55,9 @@ func newBench(t testing.TB) *bench {
 	return b
 }
 
-func (b *bench) conn() *conn { return &conn{hub: b.hub, room: b.hub.room("t")} }
+func (b *bench) conn() *conn {
+	return &conn{hub: b.hub, room: b.hub.room("t"), principal: auth.Principal{Tenant: "t", Role: auth.RoleViewer}}
+}
 
 // publish gives n events of each type.
 func (b *bench) publish(n int, types ...string) {
