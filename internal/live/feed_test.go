@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/alert"
+	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/metric"
 	"github.com/pulsestream/pulsestream/internal/query"
