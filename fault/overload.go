@@ -133,10 +133,9 @@ func overload(r *rig) error {
 		return err
 	}
 	errs := []error{total.judge()}
-	// A few seconds on two cores, of which the generator needs most of one, say little: the short form wants what no machine should fall short of.
-	least, most := 0.3, 1.0
+	least, most := 0.4, excess/4.0 // a few seconds beside a generator on the same processors say little
 	if r.long {
-		least, most = 0.9, excess/2
+		least, most = 0.9, excess/2.0
 	}
 	if share < least {
 		errs = append(errs, fmt.Errorf("under overload %.0f events a second are processed, alone it were %.0f", median(under), median(alone)))
