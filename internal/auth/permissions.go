@@ -115,20 +115,6 @@ func operatorCan(p Permission) bool {
 	return slices.ContainsFunc(permissions, func(g Grant) bool { return g.Permission == p && g.Operator })
 }
 
-// Covers says whether r may do all that other may. Who hands out a role (to a key, to a member) must cover it, or could
-// give themselves more than they have. No role covers one that does not exist.
-func (r Role) Covers(other Role) bool {
-	if !other.Valid() {
-		return false
-	}
-	for i := range permissions {
-		if p := permissions[i].Permission; other.Can(p) && !r.Can(p) {
-			return false
-		}
-	}
-	return true
-}
-
 // Permissions is a copy of the table.
 func Permissions() []Grant {
 	table := slices.Clone(permissions)

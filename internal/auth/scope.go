@@ -69,7 +69,8 @@ func (p Principal) Within(s Scope) (Principal, bool) {
 	return p, true
 }
 
-// Covers says whether p may do all that other may. Who hands out a key must cover it, or could give themselves more than they have.
+// Covers says whether p may do all that other may. Who hands out a key must cover it, or could give themselves more than they have. Nobody covers
+// a role that does not exist.
 func (p Principal) Covers(other Principal) bool {
 	for i := range permissions {
 		if what := permissions[i].Permission; other.Can(what) && !p.Can(what) {
