@@ -64,7 +64,7 @@ type remote struct {
 	first       atomic.Uint64
 	seen        atomic.Int64 // when the cluster last said where the partition stands, Unix nanoseconds
 	sizes       sizes
-	short       int // how many times in a row it was found to be shorter than it was; belongs to the watch
+	gone, short int // how many times in a row it was not found, or found to be shorter than it was; belongs to the watch
 }
 
 const (
@@ -80,6 +80,8 @@ const (
 	duplicates = 2 * time.Minute
 	// shorterFor is how many looks in a row have to find a partition shorter than it was: a server that has just become its leader may need a moment.
 	shorterFor = 10
+	// goneFor is how many have to find no stream: servers that have just chosen a leader may not know all streams yet.
+	goneFor = 3
 )
 
 // OpenCluster connects to a cluster's log, making it when there is none. It refuses one whose settings would lose acknowledged messages.
@@ -339,12 +341,16 @@ func (c *Cluster) look(ctx context.Context, part *remote) {
 	high := part.high.Load()
 	s, err := c.js.Stream(ctx, clusterStream(part.index))
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		if part.gone++; part.gone < goneFor {
+			return
+		}
 		c.fail(fmt.Errorf("the NATS stream %s is gone: put it back, or start with an empty log and an empty database", clusterStream(part.index)))
 		return
 	}
 	if err != nil {
 		return
 	}
+	part.gone = 0
 	info := s.CachedInfo()
 	if info.Config.Metadata[metaIncarnation] != part.incarnation {
 		c.fail(fmt.Errorf("partition %d: %w: the NATS stream was made anew", part.index, ErrForeign))

@@ -22,6 +22,8 @@ const (
 	// serversSubject asks every server how it is set. Who may ask is up to the cluster's configuration: by default only the system account.
 	serversSubject = "$SYS.REQ.SERVER.PING.VARZ"
 	serversWait    = 500 * time.Millisecond
+	// serversPatience bounds the wait for those that have not answered.
+	serversPatience = 3 * time.Second
 	// oldestServer is the first version whose sync_interval: always has no holes that are known.
 	oldestServer = "2.15.2"
 	// headRoom is what a message takes beside the payload of its frame.
@@ -156,15 +158,27 @@ func (c *Cluster) checkServers(ctx context.Context) (Synced, error) {
 	return found, nil
 }
 
-// askServers asks all servers how they are set. There are none in what it returns where nobody may ask.
-func (c *Cluster) askServers(ctx context.Context) (servers []serverInfo, err error) {
+// askServers asks all servers how they are set, again for a while when not all of a cluster have answered: they may be starting too. There are none in
+// what it returns where nobody may ask.
+func (c *Cluster) askServers(ctx context.Context) ([]serverInfo, error) {
+	deadline := time.Now().Add(serversPatience)
+	for {
+		servers, forbidden, err := c.askServersOnce(ctx)
+		if err != nil || forbidden || len(servers) >= replicas || time.Now().After(deadline) || ctx.Err() != nil {
+			return servers, err
+		}
+	}
+}
+
+// askServersOnce also says whether it is certain that nobody listens to such a question.
+func (c *Cluster) askServersOnce(ctx context.Context) (servers []serverInfo, forbidden bool, err error) {
 	sub, err := c.conn.SubscribeSync(c.conn.NewInbox())
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer func() { _ = sub.Unsubscribe() }()
 	if err := c.conn.PublishRequest(serversSubject, sub.Subject, nil); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, serversWait)
 	defer cancel()
@@ -172,7 +186,7 @@ func (c *Cluster) askServers(ctx context.Context) (servers []serverInfo, err err
 		m, err := sub.NextMsgWithContext(ctx)
 		var s serverInfo
 		if err != nil || json.Unmarshal(m.Data, &s) != nil || s.Server.Name == "" {
-			return servers, nil // nobody answers any more, or nobody may ask
+			return servers, errors.Is(err, nats.ErrNoResponders), nil // nobody answers any more
 		}
 		servers = append(servers, s)
 	}

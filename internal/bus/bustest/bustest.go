@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 )
 
 // Credentials of the account that the log is in.
@@ -128,7 +129,45 @@ func New(dir string, o Options) (*Cluster, error) {
 			return c, err
 		}
 	}
-	return c, nil
+	return c, c.formed()
+}
+
+// formed waits until each server reaches all the others: until then, what one is told may not arrive at another.
+func (c *Cluster) formed() error {
+	if len(c.ports) == 1 {
+		return nil
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for i, port := range c.ports {
+		for seen := 0; seen < len(c.ports); {
+			if time.Now().After(deadline) {
+				return fmt.Errorf("server %d of %d reaches only %d", i, len(c.ports), seen)
+			}
+			conn, err := nats.Connect("nats://"+net.JoinHostPort(c.listen, strconv.Itoa(port)), nats.UserInfo("sys", "sys"), nats.DontRandomize(), nats.IgnoreDiscoveredServers())
+			if err != nil {
+				return err
+			}
+			seen = answers(conn, "$SYS.REQ.SERVER.PING", len(c.ports))
+			conn.Close()
+		}
+	}
+	return nil
+}
+
+// answers is how many answer a question within a moment, up to a number.
+func answers(conn *nats.Conn, subject string, most int) (n int) {
+	inbox := conn.NewRespInbox()
+	sub, err := conn.SubscribeSync(inbox)
+	if err != nil || conn.PublishRequest(subject, inbox, nil) != nil {
+		return 0
+	}
+	for n < most {
+		if _, err := sub.NextMsg(500 * time.Millisecond); err != nil {
+			return n
+		}
+		n++
+	}
+	return n
 }
 
 // End ends all servers.
