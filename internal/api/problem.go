@@ -27,6 +27,9 @@ func (a *api) problem(err error) *web.Problem {
 	if p := web.ProblemOf(err); p != nil {
 		return p
 	}
+	if p := peopleProblem(err); p != nil {
+		return p
+	}
 	var invalid *metric.Invalid
 	var config notify.ConfigError
 	var used *catalog.InUseError

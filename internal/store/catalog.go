@@ -16,6 +16,9 @@ const (
 	KindTenant     Kind = "tenant"
 	KindKey        Kind = "key"
 	KindSigningKey Kind = "signing-key" // what access tokens are signed with
+	KindMember     Kind = "member"      // a person in a tenant
+	KindSession    Kind = "session"     // a member's, since they have signed in
+	KindProvider   Kind = "provider"    // where members come from
 	KindSource     Kind = "source"
 	KindMetric     Kind = "metric"
 	KindRule       Kind = "rule"
