@@ -89,7 +89,9 @@ func layout() []place {
 			"auth":    "a restored server makes no first key",
 			"process": "rollups are computed by the stream's own code",
 		}},
-		{name: "catalog", may: append([]string{"store", "alert", "source"}, nouns...)},
+		{name: "catalog", may: append([]string{"store", "alert", "source"}, nouns...), beyond: map[string]string{
+			"auth": "whose tokens a tenant takes is configured like all else, and read there",
+		}},
 		{name: "query", may: []string{"store", "metric", "series", "tenant"}, beyond: map[string]string{
 			"event": "what rollups cannot answer is computed from stored events",
 		}},

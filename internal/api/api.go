@@ -31,6 +31,7 @@ type Deps struct {
 	Keys      Authenticator
 	Keyring   *auth.Keyring
 	Tokens    *auth.Tokens
+	Issuers   *auth.Foreign
 	Signing   *auth.Signing
 	Tickets   *auth.Tickets
 	Catalog   *catalog.Catalog
@@ -127,6 +128,7 @@ func (a *api) apiRoutes() {
 	a.tenantRoutes()
 	a.keyRoutes()
 	a.oauthRoutes()
+	a.tokenIssuerRoutes()
 	a.adminRoutes()
 	a.eventRoutes()
 	a.metricRoutes()

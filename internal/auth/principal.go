@@ -28,6 +28,8 @@ type Principal struct {
 	Expires time.Time
 	// Operator says that the caller runs the installation. It adds what the table gives to operators, and nothing in any tenant.
 	Operator bool
+	// revision is that of the tenant's issuer whose token was shown; 0 for all others.
+	revision int64
 }
 
 // Can says whether the principal has the permission. The zero principal has none.
