@@ -99,7 +99,7 @@ func layout() []place {
 			"process": "rollups are computed by the stream's own code",
 		}},
 		{name: "catalog", may: append([]string{"store", "alert", "source"}, nouns...), beyond: map[string]string{
-			"auth": "members and sessions are what authentication reads; their types are its",
+			"auth": "members, sessions and whose tokens a tenant takes are what authentication reads; their types are its",
 		}},
 		{name: "query", may: []string{"store", "metric", "series", "tenant"}, beyond: map[string]string{
 			"event": "what rollups cannot answer is computed from stored events",

@@ -34,6 +34,7 @@ type Deps struct {
 	Sessions  *auth.Sessions
 	People    *signin.Service
 	Tokens    *auth.Tokens
+	Issuers   *auth.Foreign
 	Signing   *auth.Signing
 	Tickets   *auth.Tickets
 	Catalog   *catalog.Catalog
@@ -134,6 +135,7 @@ func (a *api) apiRoutes() {
 	a.oauthRoutes()
 	a.sessionRoutes()
 	a.memberRoutes()
+	a.tokenIssuerRoutes()
 	a.adminRoutes()
 	a.eventRoutes()
 	a.metricRoutes()

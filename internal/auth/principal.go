@@ -32,6 +32,8 @@ type Principal struct {
 	Session string
 	// Operator says that the caller runs the installation. It adds what the table gives to operators, and nothing in any tenant.
 	Operator bool
+	// revision is that of the tenant's issuer whose token was shown; 0 for all others.
+	revision int64
 }
 
 // Method is a way to show who one is.
