@@ -149,7 +149,7 @@ func (k *Keyring) Rotate(ctx context.Context, by Principal, id string, overlap t
 	}
 	_, err = k.catalog.Put(ctx, store.Put{Tenant: by.Tenant, Kind: store.KindKey, Slug: id, Lookup: r.Lookup, Body: body, IfRevision: r.Revision, At: now})
 	if err != nil { // nobody has been told of the new one
-		err = errors.Join(err, k.catalog.Delete(ctx, by.Tenant, store.KindKey, key.ID, 0))
+		err = errors.Join(err, k.catalog.Delete(ctx, store.Delete{Tenant: by.Tenant, Kind: store.KindKey, Slug: key.ID}))
 	}
 	return key, full, err
 }
@@ -170,7 +170,7 @@ func (k *Keyring) Revoke(ctx context.Context, by Principal, id string) error {
 	if !by.Covers(p) || key.Operator && !by.Operator {
 		return ErrNotCovered
 	}
-	return k.catalog.Delete(ctx, by.Tenant, store.KindKey, id, 0)
+	return k.catalog.Delete(ctx, store.Delete{Tenant: by.Tenant, Kind: store.KindKey, Slug: id})
 }
 
 func storedKey(r *store.Resource) (StoredKey, error) {

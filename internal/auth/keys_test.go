@@ -179,7 +179,7 @@ func TestAChangeOfTheCatalogIsSeenAtOnce(t *testing.T) {
 	if got := role(); got != RoleEditor {
 		t.Errorf("after the change the role is %s", got)
 	}
-	if err := c.Delete(t.Context(), "acme", store.KindKey, "k", 0); err != nil {
+	if err := c.Delete(t.Context(), store.Delete{Tenant: "acme", Kind: store.KindKey, Slug: "k"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := k.Authenticate(t.Context(), "secret", start()); !errors.Is(err, ErrBadCredentials) {
@@ -194,7 +194,7 @@ func TestAKeyThatIsDeletedWhileItIsReadIsNotRemembered(t *testing.T) {
 	k := NewKeys(c, nil)
 	c.during = func() {
 		c.during = nil
-		if err := c.Delete(t.Context(), "acme", store.KindKey, "k", 0); err != nil {
+		if err := c.Delete(t.Context(), store.Delete{Tenant: "acme", Kind: store.KindKey, Slug: "k"}); err != nil {
 			t.Error(err)
 		}
 		if _, err := k.Authenticate(t.Context(), "other", start()); err != nil { // what is remembered is of the new revision now
@@ -215,7 +215,7 @@ func TestARevokedKeyEndsWithinTheTTLEvenIfTheRevisionLags(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.lags = 1
-	if err := c.Delete(t.Context(), "acme", store.KindKey, "k", 0); err != nil {
+	if err := c.Delete(t.Context(), store.Delete{Tenant: "acme", Kind: store.KindKey, Slug: "k"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := k.Authenticate(t.Context(), "secret", start().Add(cacheTTL)); !errors.Is(err, ErrBadCredentials) {
@@ -302,7 +302,7 @@ func TestManyAuthenticateWhileKeysChange(t *testing.T) {
 		if _, err := k.Authenticate(t.Context(), slug, time.Now()); err != nil {
 			t.Errorf("a new key: %v", err)
 		}
-		if err := c.Delete(t.Context(), "acme", store.KindKey, slug, 0); err != nil {
+		if err := c.Delete(t.Context(), store.Delete{Tenant: "acme", Kind: store.KindKey, Slug: slug}); err != nil {
 			t.Error(err)
 		}
 		if _, err := k.Authenticate(t.Context(), slug, time.Now()); !errors.Is(err, ErrBadCredentials) {
