@@ -114,5 +114,8 @@ func calls(ctx context.Context, c store.Catalog) map[string]error {
 		"Claim":    second(q.Claim(ctx, at(), lease, 1)),
 		"Finish":   q.Finish(ctx, j),
 		"Jobs":     second(q.Jobs(ctx, "acme", "", 1)),
+		"AddUsage": c.Usage().AddUsage(ctx, []store.Usage{{Tenant: "acme", Hour: bookedHour(9), Queries: 1}}),
+		"Usage":    second(c.Usage().Usage(ctx, "acme", bookedHour(0), bookedHour(24))),
+		"Unbilled": second(c.Usage().Unbilled(ctx, bookedHour(24), 1)),
 	}
 }
