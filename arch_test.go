@@ -57,6 +57,7 @@ func layout() []place {
 			"auth":    "each route names the permission that it takes",
 			"notify":  "channels are checked when they are saved, and tried on request",
 			"report":  "reports are ordered, shown and downloaded by routes of the one table",
+			"usage":   "what tenants have used is shown, and queries are counted as they are answered",
 		}},
 		{name: "ui"},
 		{name: "web", may: []string{"auth", "tenant"}},
@@ -89,6 +90,7 @@ func layout() []place {
 			"auth":    "a restored server makes no first key",
 			"process": "rollups are computed by the stream's own code",
 		}},
+		{name: "usage", may: []string{"store", "series", "tenant"}},
 		{name: "catalog", may: append([]string{"store", "alert", "source"}, nouns...)},
 		{name: "query", may: []string{"store", "metric", "series", "tenant"}, beyond: map[string]string{
 			"event": "what rollups cannot answer is computed from stored events",

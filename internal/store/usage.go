@@ -13,7 +13,7 @@ import (
 type Usage struct {
 	Tenant tenant.ID
 	Hour   time.Time // when it begins; UTC
-	// Events is how many events were stored, duplicates not counted, and Bytes how large they were by EventSize. An event belongs to the hour in which the
+	// Events is how many events were stored, duplicates not counted, and Bytes how large they were by event.Event.Size. An event belongs to the hour in which the
 	// log received it: that stands in the log, so however often the log is read the same comes out.
 	Events, Bytes int64
 	// Series is how many series had an event of this hour, by the time of the event.
@@ -22,12 +22,6 @@ type Usage struct {
 	Queries, Notifications int64
 	// Revision counts the changes of what the catalog has of the hour, and Billed is the revision that a billing system has been told, 0 for none.
 	Revision, Billed int64
-}
-
-// EventSize is how many bytes an event is billed as: its id, source, type, subject, data and extension attributes, as UTF-8, as they were sent. How it was sent
-// (one or many, compressed or not) and how it is kept make no difference.
-func EventSize(ev *event.Event) int64 {
-	return int64(len(ev.ID) + len(ev.Source) + len(ev.Type) + len(ev.Subject) + len(ev.Data) + len(ev.Extensions))
 }
 
 // UsageKey is what Usage is told from others by.
@@ -72,7 +66,7 @@ func (c *Counted) Add(ev *event.Stored) {
 		}
 	}
 	c.to.Events++
-	c.to.Bytes += EventSize(&ev.Event)
+	c.to.Bytes += ev.Size()
 }
 
 // Len is of how many tenants and hours there is something.

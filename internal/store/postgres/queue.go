@@ -31,7 +31,7 @@ const (
 		RETURNING j.tenant, j.id, channel, incident, payload, state, attempts, next_at, error, created_at, updated_at, due_at`
 	finishSQL = `UPDATE jobs j SET state = $4, next_at = $5, error = $6, updated_at = $7
 		FROM (SELECT state FROM jobs WHERE tenant = $1 AND id = $2 AND attempts = $3 FOR UPDATE) was WHERE j.tenant = $1 AND j.id = $2 AND attempts = $3 RETURNING was.state`
-	jobSQL    = `SELECT attempts FROM jobs WHERE tenant = $1 AND id = $2`
+	jobSQL = `SELECT attempts FROM jobs WHERE tenant = $1 AND id = $2`
 
 	incidentJobsSQL = `SELECT ` + jobColumns + ` FROM jobs WHERE tenant = $1 AND incident = $2 ORDER BY created_at, id LIMIT $3`
 	tenantJobsSQL   = `SELECT ` + jobColumns + ` FROM jobs WHERE tenant = $1 ORDER BY created_at DESC, id DESC LIMIT $2`
