@@ -90,6 +90,10 @@ func layout() []place {
 			"auth":    "a restored server makes no first key",
 			"process": "rollups are computed by the stream's own code",
 		}},
+		{name: "billing", may: []string{"store", "usage"}, beyond: map[string]string{
+			"egress":         "it calls out only through the dial guard",
+			"notify/webhook": "it signs as webhooks are signed",
+		}},
 		{name: "usage", may: []string{"store", "series", "tenant"}},
 		{name: "catalog", may: append([]string{"store", "alert", "source"}, nouns...)},
 		{name: "query", may: []string{"store", "metric", "series", "tenant"}, beyond: map[string]string{

@@ -77,7 +77,9 @@ func (a *App) alone(ctx context.Context, secrets config.Secrets) error {
 	seen.losses(l.losses, func() int { return len(log.Repairs()) })
 	ledger := newLedger(events, things, registry)
 	door := a.newDoor(log, l, limits, a.newQuotas(ctx, ledger), seen)
-	a.keepUsage(ledger, nil)
+	if err := a.keepUsage(ledger, secrets, nil); err != nil {
+		return err
+	}
 	reports := a.newReports(events, engine, registry, log.Partitions(), func() bool { return events.Rebuilding() != nil })
 	a.whileRunning(events.Scrub)
 	a.whileRunning(a.watchCatalog)

@@ -36,12 +36,13 @@ type member struct {
 	page     http.Handler
 	leave    func() // ends what HTTP has no end for
 	keeper   *lease.Keeper
+	secrets  config.Secrets
 	follower *live.Follower
 }
 
 // fleet wires a process of a fleet, which keeps everything in PostgreSQL and NATS.
 func (a *App) fleet(ctx context.Context, secrets config.Secrets) error {
-	m := &member{App: a, page: http.NotFoundHandler(), leave: func() {}}
+	m := &member{App: a, secrets: secrets, page: http.NotFoundHandler(), leave: func() {}}
 	if err := m.open(ctx); err != nil {
 		return err
 	}
@@ -171,8 +172,7 @@ func (m *member) worker(context.Context) error {
 	m.whileRunning(m.watchCatalog)
 	m.runNotifier(notifier)
 	// One process of all: that which has the first partition.
-	m.keepUsage(newLedger(m.events, m.things, m.registry), func() bool { return slices.Contains(m.keeper.Held(), 0) })
-	return nil
+	return m.keepUsage(newLedger(m.events, m.things, m.registry), m.secrets, func() bool { return slices.Contains(m.keeper.Held(), 0) })
 }
 
 // api adds what answers questions.

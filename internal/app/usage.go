@@ -1,10 +1,14 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
+	"github.com/pulsestream/pulsestream/internal/billing"
 	"github.com/pulsestream/pulsestream/internal/catalog"
+	"github.com/pulsestream/pulsestream/internal/config"
+	"github.com/pulsestream/pulsestream/internal/egress"
 	"github.com/pulsestream/pulsestream/internal/ingest"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/tenant"
@@ -46,7 +50,21 @@ func (a *App) newQuotas(ctx context.Context, ledger *usage.Ledger) ingest.Quotas
 	return q
 }
 
-// keepUsage brings hours that are over into the catalog. Mine says whether it is this process's to do; nil: always.
-func (a *App) keepUsage(ledger *usage.Ledger, mine func() bool) {
-	a.whileRunning(usage.NewKeeper(usage.KeeperConfig{Ledger: ledger, Now: a.opts.Now, Log: a.opts.Log, Mine: mine}).Run)
+// keepUsage brings hours that are over into the catalog, and tells the billing system if there is one. Mine says whether it is this process's to do; nil: always.
+func (a *App) keepUsage(ledger *usage.Ledger, secrets config.Secrets, mine func() bool) error {
+	cfg := usage.KeeperConfig{Ledger: ledger, Now: a.opts.Now, Log: a.opts.Log, Mine: mine}
+	if a.cfg.BillingURL != "" {
+		allow, err := a.cfg.Egress()
+		if err != nil {
+			return err
+		}
+		sender, err := billing.New(billing.Config{URL: a.cfg.BillingURL, Secret: secrets.BillingSecret, Source: cmp.Or(a.cfg.PublicURL, "pulsestream"), Book: ledger.Book,
+			Guard: egress.New(allow), Now: a.opts.Now})
+		if err != nil {
+			return err
+		}
+		cfg.Then = sender.Send
+	}
+	a.whileRunning(usage.NewKeeper(cfg).Run)
+	return nil
 }

@@ -61,7 +61,7 @@ func (k *Keeper) Run(ctx context.Context) {
 	failing := false
 	for {
 		if k.mine() {
-			err := k.RunOnce(ctx)
+			err := k.runOnce(ctx)
 			if err != nil && !failing && ctx.Err() == nil {
 				k.log.Error("usage of past hours could not be brought into the catalog or to the billing system; it is tried again", "error.message", err.Error())
 			}
@@ -75,8 +75,8 @@ func (k *Keeper) Run(ctx context.Context) {
 	}
 }
 
-// RunOnce copies what has changed since, and does what is to be done after that.
-func (k *Keeper) RunOnce(ctx context.Context) error {
+// runOnce copies what has changed since, and does what is to be done after that.
+func (k *Keeper) runOnce(ctx context.Context) error {
 	if err := k.keep(ctx); err != nil {
 		return err
 	}

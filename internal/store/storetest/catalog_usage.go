@@ -65,11 +65,8 @@ func (s catalogSuite) usage() map[string]func(*testing.T) {
 			for _, j := range wantClaim(t, q, at(), 3, "acme/a#1", "acme/b#1", "evil/a#1") {
 				j.UpdatedAt, j.State = at(), store.JobQueued
 				must(t, q.Finish(t.Context(), j)) // renewed
-				switch {
-				case j.ID == "b":
+				if j.State = store.JobDone; j.ID == "b" {
 					j.State = store.JobDead
-				default:
-					j.State = store.JobDone
 				}
 				must(t, q.Finish(t.Context(), j))
 				must(t, q.Finish(t.Context(), j)) // the answer to the first was lost
