@@ -103,8 +103,8 @@ func layout() []place {
 			"auth": "members, sessions and whose tokens a tenant takes are what authentication reads; their types are its",
 		}},
 		{name: "billing", may: []string{"store", "usage"}, beyond: map[string]string{
-			"egress":         "it calls out only through the dial guard",
-			"notify/webhook": "it signs as webhooks are signed",
+			"egress":   "it calls out only through the dial guard",
+			"notify/*": "it signs as webhooks are signed",
 		}},
 		{name: "usage", may: []string{"store", "series", "tenant"}},
 		{name: "query", may: []string{"store", "metric", "series", "tenant"}, beyond: map[string]string{
