@@ -41,7 +41,7 @@ type member struct {
 // fleet wires a process of a fleet, which keeps everything in PostgreSQL and NATS.
 func (a *App) fleet(ctx context.Context, secrets config.Secrets) error {
 	m := &member{App: a, page: http.NotFoundHandler(), leave: func() {}}
-	if err := m.open(ctx); err != nil {
+	if err := m.open(ctx, secrets); err != nil {
 		return err
 	}
 	signing := auth.NewSigning(m.things, a.opts.Now)
@@ -54,7 +54,7 @@ func (a *App) fleet(ctx context.Context, secrets config.Secrets) error {
 	m.deps = api.Deps{
 		Log: a.opts.Log, Now: a.opts.Now, Keys: auth.NewKeys(m.things, tokens), Keyring: auth.NewKeyring(m.things, a.opts.Now), Tokens: tokens, Signing: signing,
 		Sessions: auth.NewSessions(m.things), People: a.newPeople(), Issuers: foreign,
-		RateLimit: a.cfg.RateLimit, Catalog: a.catalog, Registry: m.registry,
+		RateLimit: a.cfg.RateLimit, Catalog: a.catalog, Registry: m.registry, Secrets: a.vault,
 		Events: m.events, Vendors: source.NewCatalogue(), Metrics: m.seen.handler(), Ready: m.ready, Stalled: a.crew.stalled, Partitions: m.log.Partitions(),
 		Rebuilding: func() *api.Rebuilding { return nil }, Losses: func() []api.Loss { return nil },
 		PublicURL: a.cfg.PublicURL, Version: a.opts.Version, Fleet: m.state,
@@ -78,7 +78,7 @@ func (a *App) fleet(ctx context.Context, secrets config.Secrets) error {
 }
 
 // open opens what every process has.
-func (m *member) open(ctx context.Context) error {
+func (m *member) open(ctx context.Context, secrets config.Secrets) error {
 	cfg, opts := m.cfg, m.opts
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("make the data directory: %w", err)
@@ -100,7 +100,9 @@ func (m *member) open(ctx context.Context) error {
 		return err
 	}
 	m.onStop("catalog changes", func(context.Context) error { unsubscribe(); return nil })
-	m.things = told
+	if m.things, err = m.openVault(ctx, told, secrets); err != nil {
+		return err
+	}
 	m.seen = newTelemetry(m.log.Partitions())
 	m.catalog = catalog.New(m.things, told.announced, opts.Now)
 	m.registry = catalog.NewRegistry(m.catalog, opts.Log)

@@ -31,6 +31,8 @@ type Serve struct {
 	RateLimit   float64  `help:"Events a second that each tenant may send on average; 0 is no limit." default:"0" placeholder:"EVENTS_PER_SECOND"`
 	EgressAllow []string `help:"A range of private addresses that outgoing requests may reach all the same; repeatable." placeholder:"CIDR"`
 	PublicURL   string   `help:"How the server is reached from outside, for the addresses it shows; the request's host when missing." placeholder:"URL"`
+	SecretsKey  string   `help:"A file with the master key that secrets in the catalog are encrypted under: 32 random bytes as base64 or hex; older keys on further lines. Its value can be in PULSESTREAM_SECRETS_KEY instead. A server alone makes its own when missing." type:"path" placeholder:"FILE" env:"PULSESTREAM_SECRETS_KEY_FILE"`
+	SecretsKMS  string   `help:"A key of AWS KMS in its place, such as awskms:///KEY?region=eu-central-1; --secrets-key then only opens what it has encrypted before." name:"secrets-kms" placeholder:"URL"`
 	LogFormat   string   `help:"json (Elastic Common Schema) or text." enum:"json,text" default:"json"`
 	LogLevel    string   `help:"debug, info, warn or error." enum:"debug,info,warn,error" default:"info"`
 	Partitions  int      `help:"Partitions of a new log; an existing one keeps its own." default:"4" hidden:""`
@@ -40,7 +42,12 @@ type Serve struct {
 type Secrets struct {
 	// BootstrapAPIKey is the first administrator key of an empty store; one is made when it is empty.
 	BootstrapAPIKey string
+	// SecretsKey is the master key, or several, that secrets in the catalog are encrypted under.
+	SecretsKey string
 }
+
+// SecretsKeyVariable has the master key itself.
+const SecretsKeyVariable = "PULSESTREAM_SECRETS_KEY"
 
 // Timeouts that no operator needs to set.
 const (
@@ -191,5 +198,5 @@ func (s *Serve) ReportsDir() string { return filepath.Join(s.DataDir, "reports")
 
 // SecretsFromEnvironment reads the secrets.
 func SecretsFromEnvironment() Secrets {
-	return Secrets{BootstrapAPIKey: os.Getenv("PULSESTREAM_BOOTSTRAP_API_KEY")}
+	return Secrets{BootstrapAPIKey: os.Getenv("PULSESTREAM_BOOTSTRAP_API_KEY"), SecretsKey: os.Getenv(SecretsKeyVariable)}
 }

@@ -228,6 +228,20 @@ func (r *keyring) add(ctx context.Context, number int64) error {
 	return err
 }
 
+// try makes sure that the master key can be used, before anything needs it.
+func (r *keyring) try(ctx context.Context) error {
+	w := wrapped{}
+	var key [keySize]byte
+	_, _ = rand.Read(key[:]) // never fails
+	if err := r.wrap(ctx, &w, key[:]); err != nil {
+		return err
+	}
+	if _, err := unwrap(ctx, r.masterKeys(), &w); err != nil {
+		return fmt.Errorf("try the master key: %w", err)
+	}
+	return nil
+}
+
 // nothingYet says whether the catalog has no bodies yet that hold secrets.
 func (r *keyring) nothingYet(ctx context.Context) (bool, error) {
 	for _, kind := range sealedKinds() {

@@ -71,9 +71,11 @@ func (o Own) lines() ([]string, error) {
 	return keyLines(string(b)), err
 }
 
-func (o Own) write(lines []string) error {
-	text := "# The master key of the secrets in the catalog beside it: without it they are lost. pulsestream backup keeps it with them.\n"
-	return private.Write(o.Path, []byte(text+strings.Join(lines, "\n")+"\n"))
+func (o Own) write(lines []string) error { return private.Write(o.Path, ownText(lines)) }
+
+func ownText(lines []string) []byte {
+	const text = "# The master key of the secrets in the catalog beside it: without it they are lost. pulsestream backup keeps it with them.\n"
+	return []byte(text + strings.Join(lines, "\n") + "\n")
 }
 
 // File are master keys that are given in a file.

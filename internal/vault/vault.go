@@ -75,6 +75,11 @@ func Open(ctx context.Context, c Config) (*Catalog, error) {
 			return nil, err
 		}
 	}
+	if len(v.keys.list()) == 0 {
+		if err := v.keys.try(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := v.settle(ctx); err != nil {
 		return nil, err
 	}
