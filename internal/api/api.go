@@ -69,6 +69,8 @@ type Deps struct {
 	Meter *usage.Meter
 	// Limits says whether rate limits that should be shared by all processes are each process's own at present; it may be nil.
 	Limits func() bool
+	// Secrets is how secrets in the catalog are kept.
+	Secrets Secrets
 	// Without names what this process leaves to others of its fleet: what brings events in, and all the rest.
 	Without Without
 	// Fleet says how this process stands in its fleet; nil for a server that is alone.
@@ -141,6 +143,7 @@ func (a *api) apiRoutes() {
 	a.memberRoutes()
 	a.tokenIssuerRoutes()
 	a.adminRoutes()
+	a.secretRoutes()
 	a.eventRoutes()
 	a.metricRoutes()
 	a.sourceRoutes()

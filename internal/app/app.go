@@ -25,6 +25,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/process"
 	"github.com/pulsestream/pulsestream/internal/query"
 	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/vault"
 )
 
 // Settings that are the same everywhere.
@@ -62,6 +63,7 @@ type App struct {
 	listener net.Listener
 	crew     crew
 	catalog  *catalog.Catalog
+	vault    *vault.Catalog
 	cache    atomic.Pointer[query.Cache] // nil until there is one
 	stop     context.CancelFunc
 	running  sync.WaitGroup

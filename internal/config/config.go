@@ -32,6 +32,8 @@ type Serve struct {
 	EgressAllow []string `help:"A range of private addresses that outgoing requests may reach all the same; repeatable." placeholder:"CIDR"`
 	PublicURL   string   `help:"How the server is reached from outside, for the addresses it shows; the request's host when missing." placeholder:"URL"`
 	BillingURL  string   `help:"Where usage of hours that are over is sent as CloudEvents, signed with the secret in PULSESTREAM_BILLING_SECRET." placeholder:"URL"`
+	SecretsKey  string   `help:"A file with the master key that secrets in the catalog are encrypted under: 32 random bytes as base64 or hex; older keys on further lines. Its value can be in PULSESTREAM_SECRETS_KEY instead. A server alone makes its own when missing." type:"path" placeholder:"FILE" env:"PULSESTREAM_SECRETS_KEY_FILE"`
+	SecretsKMS  string   `help:"A key of AWS KMS in its place, such as awskms:///KEY?region=eu-central-1; --secrets-key then only opens what it has encrypted before." name:"secrets-kms" placeholder:"URL"`
 	LogFormat   string   `help:"json (Elastic Common Schema) or text." enum:"json,text" default:"json"`
 	LogLevel    string   `help:"debug, info, warn or error." enum:"debug,info,warn,error" default:"info"`
 	Partitions  int      `help:"Partitions of a new log; an existing one keeps its own." default:"4" hidden:""`
@@ -43,7 +45,12 @@ type Secrets struct {
 	BootstrapAPIKey string
 	// BillingSecret signs what is sent to BillingURL: whsec_ and the base64 of 24 to 64 bytes, by Standard Webhooks.
 	BillingSecret string
+	// SecretsKey is the master key, or several, that secrets in the catalog are encrypted under.
+	SecretsKey string
 }
+
+// SecretsKeyVariable has the master key itself.
+const SecretsKeyVariable = "PULSESTREAM_SECRETS_KEY"
 
 // Timeouts that no operator needs to set.
 const (
@@ -199,5 +206,5 @@ func (s *Serve) ReportsDir() string { return filepath.Join(s.DataDir, "reports")
 
 // SecretsFromEnvironment reads the secrets.
 func SecretsFromEnvironment() Secrets {
-	return Secrets{BootstrapAPIKey: os.Getenv("PULSESTREAM_BOOTSTRAP_API_KEY"), BillingSecret: os.Getenv("PULSESTREAM_BILLING_SECRET")}
+	return Secrets{BootstrapAPIKey: os.Getenv("PULSESTREAM_BOOTSTRAP_API_KEY"), BillingSecret: os.Getenv("PULSESTREAM_BILLING_SECRET"), SecretsKey: os.Getenv(SecretsKeyVariable)}
 }
