@@ -47,6 +47,7 @@ func register[I, O any](a *api, op operation, handle func(ctx context.Context, p
 		DefaultStatus: op.status, MaxBodyBytes: op.maxBody,
 		Errors:      append([]int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity}, op.errors...),
 		Security:    []map[string][]string{{"bearer": {}}, {"session": {}}},
+		Extensions:  takes(op.permission),
 		Middlewares: huma.Middlewares{a.authenticate(op.permission)},
 	}, func(ctx context.Context, in *I) (*O, error) {
 		p, _ := ctx.Value(principalKey{}).(auth.Principal)
@@ -67,6 +68,9 @@ func register[I, O any](a *api, op operation, handle func(ctx context.Context, p
 		return out, nil
 	})
 }
+
+// takes is how the published description names the permission that a route takes, for programs.
+func takes(p auth.Permission) map[string]any { return map[string]any{"x-permission": string(p)} }
 
 // authenticate lets only principals with a permission through.
 func (a *api) authenticate(permission auth.Permission) func(huma.Context, func(huma.Context)) {
