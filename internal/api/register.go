@@ -89,13 +89,13 @@ func (a *api) authenticate(permission auth.Permission) func(huma.Context, func(h
 // principal is who sends a request, if they may do what it asks for.
 func (a *api) principal(r *http.Request, permission auth.Permission) (auth.Principal, error) {
 	p, err := a.caller(r)
+	if err == nil && permission != anyone && !p.Can(permission) {
+		err = forbidden(p, permission)
+	}
 	if err != nil {
-		return p, err
+		a.refused(r, p, permission, err)
 	}
-	if permission != anyone && !p.Can(permission) {
-		return p, forbidden(p, permission)
-	}
-	return p, nil
+	return p, err
 }
 
 // anyone, in the place of a permission, lets in whoever has credentials. Such a route shows and changes nothing but what is the caller's own.

@@ -16,10 +16,13 @@ func ownKinds() map[string]string {
 		"/v1/hooks/{token}":         "hook",
 		"/v1/incidents/{id}":        "incident",
 		"/v1/keys/{id}":             "key",
+		"/v1/members/{id}":          "member",
+		"/v1/sessions/{id}":         "session",
 		"/v1/metrics/{slug}":        "metric",
 		"/v1/quarantine/{id}/retry": "quarantined",
 		"/v1/reports/{id}":          "report",
 		"/v1/rules/{slug}":          "rule",
+		"/v1/token-issuers/{slug}":  "token-issuer",
 		"/v1/sources/{slug}":        "source",
 	}
 }
@@ -40,6 +43,9 @@ func examples() map[string]func(by, of *party) any {
 		"put-channel": func(by, _ *party) any {
 			return object{"type": "webhook", "name": by.mark + "channel-name", "config": object{"url": "http://127.0.0.1:9/" + by.mark + "channel-url"}}
 		},
+		"put-token-issuer": func(by, of *party) any {
+			return object{"name": by.mark + "token-issuer-name", "issuer": by.loose["issuer"], "audience": "urn:" + by.mark + "audience:" + of.tenant, "role": "viewer"}
+		},
 		"put-metric": metric,
 		"create-metric": func(by, of *party) any {
 			m := metric(by, of).(object)
@@ -47,7 +53,7 @@ func examples() map[string]func(by, of *party) any {
 			return m
 		},
 		"put-rule": func(by, of *party) any {
-			return object{"name": by.mark + "rule-name", "metric": of.mark + "metric", "group_by": []string{"place"}, "window": "10s", "condition": object{"type": "threshold", "op": ">", "value": 0},
+			return object{"name": by.mark + "rule-name", "metric": of.mark + "metric", "group_by": []string{"place"}, "window": "1h", "condition": object{"type": "threshold", "op": ">", "value": 0},
 				"channels": []string{of.mark + "channel"}, "labels": object{"team": by.mark + "label"}, "summary": by.mark + "summary"}
 		},
 		"make-key":             text(object{"name": "k", "role": "viewer"}),
@@ -64,8 +70,21 @@ func examples() map[string]func(by, of *party) any {
 		"send-events": func(by, of *party) any {
 			return object{"id": of.mark + "event-1", "source": of.mark + "event-source", "type": by.mark + "other", "tenant": of.tenant, "tenantid": of.tenant}
 		},
-		"receive-webhook": text(object{"zen": "nothing"}),
-		"give-token":      nil, // a form: it has tests of its own, and takes nothing but a key
+		"invite-member": func(by, of *party) any {
+			return object{"email": of.mark + "member@example.com", "name": by.mark + "twin", "role": "viewer"}
+		},
+		"put-member":      text(object{"name": "mine now", "role": "viewer"}),
+		"reinvite-member": text(object{"reset_totp": true}),
+		"sign-in": func(_, of *party) any {
+			return object{"tenant": of.tenant, "email": of.mark + "member@example.com", "password": "a wrong one, of course"}
+		},
+		"accept-invitation": text(object{"token": "none", "password": "a good long password, thank you"}),
+		"set-password":      text(object{"current": "a wrong one, of course", "new": "a good long password, thank you"}),
+		"make-totp":         text(object{"password": "a wrong one, of course"}),
+		"confirm-totp":      text(object{"code": "000000"}),
+		"end-totp":          text(object{"code": "000000"}),
+		"receive-webhook":   text(object{"zen": "nothing"}),
+		"give-token":        nil, // a form: it has tests of its own, and takes nothing but a key
 	}
 }
 
@@ -81,12 +100,18 @@ func public() map[string]string {
 		"POST /oauth/token":                           "the client shows its key",
 		"GET /.well-known/jwks.json":                  "public keys",
 		"GET /.well-known/oauth-authorization-server": "what the token endpoint can do",
+		"GET /v1/sign-in":                             "says the same of every tenant but for its identity providers, which who signs in has to see",
+		"POST /v1/session":                            "a password, and failures are limited",
+		"POST /v1/invitations/accept":                 "the invitation's token",
 		"POST /v1/hooks/{token}":                      "the vendor's signature over the body",
 		"GET /v1/reports/{id}/file":                   "the signature in the address, which expires",
 		"/":                                           "the page",
 		"POST /backup":                                "no route of the API: a socket in the data directory, for its owner only",
 	}
 }
+
+// anybody is the permission of routes that take any credentials, and show and change nothing but the caller's own.
+const anybody auth.Permission = "*"
 
 // suffices lists permissions any of which opens a route that has parts for each.
 func suffices() map[string][]auth.Permission {

@@ -37,7 +37,31 @@ func (v *visitor) ask(method, path, body string) (int, string) {
 	if resp.StatusCode >= 500 {
 		v.t.Errorf("%s %s %s: %d %s", method, path, body, resp.StatusCode, b)
 	}
+	v.strict(method+" "+path, resp, b)
 	return resp.StatusCode, string(b)
+}
+
+// strict checks the headers that every answer of the API has, whatever was asked.
+func (v *visitor) strict(what string, resp answer, body []byte) {
+	v.t.Helper()
+	for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Content-Security-Policy": "frame-ancestors 'none'", "Cache-Control": "no-"} {
+		if got := resp.Header.Get(name); !strings.Contains(got, want) && !(name == "Cache-Control" && strings.Contains(what, " /.well-known/")) {
+			v.t.Errorf("%s: %s is %q, want %s", what, name, got, want)
+		}
+	}
+	for _, name := range []string{"Server", "X-Powered-By", "Access-Control-Allow-Origin"} {
+		if got := resp.Header.Values(name); len(got) > 0 {
+			v.t.Errorf("%s: it has %s: %s", what, name, got)
+		}
+	}
+	media := resp.Header.Get("Content-Type")
+	isText := strings.HasPrefix(media, "text/")
+	if len(body) > 0 && (media == "" || isText && !strings.Contains(media, "charset=utf-8")) {
+		v.t.Errorf("%s: a body of type %q", what, media)
+	}
+	if json.Valid(body) != (strings.HasSuffix(media, "json") || media == "") && len(body) > 0 && !isText {
+		v.t.Errorf("%s: what is said to be %q is not: %.80s", what, media, body)
+	}
 }
 
 // TestNothingOfAnotherTenantIsEverSeen: every route with the name of everything that another tenant has, in its path, its query and its body.
@@ -46,7 +70,7 @@ func TestNothingOfAnotherTenantIsEverSeen(t *testing.T) {
 	routes := w.routes()
 	before := w.everything(w.a, routes)
 	seen := strings.Join(before, "\n")
-	for _, field := range []string{"tenant-name", "source-name", "channel-name", "metric-name", "metric-description", "unit", "filter", "rule-name", "label", "summary", "key-name",
+	for _, field := range []string{"tenant-name", "source-name", "channel-name", "metric-name", "metric-description", "unit", "filter", "rule-name", "member-name", "token-issuer-name", "audience", "member@example.com", "label", "summary", "key-name",
 		"comment", "type", "subject", "extension", "data", "member", "dimension-value", "quarantined-event", "quarantined-data", "quarantine-reason"} {
 		if !strings.Contains(seen, markA+field) {
 			t.Errorf("the tenant itself does not see its %s: the crawl could not find it elsewhere", field)
@@ -157,7 +181,7 @@ func (v *visitor) body(r route, of *party) string {
 // queries puts every name of the other party into every parameter of a route's query.
 func (v *visitor) queries(r route) {
 	v.t.Helper()
-	if r.method != http.MethodGet || r.permission == "tenants:manage" {
+	if reads := r.method == http.MethodGet || r.id == "end-sessions"; !reads || r.permission == "tenants:manage" {
 		return
 	}
 	path := r.path
@@ -174,7 +198,10 @@ func (v *visitor) queries(r route) {
 	for _, word := range []string{"type", "subject", "dimension-value", "metric", "*"} {
 		values = append(values, v.of.mark+word, "place:"+v.of.mark+word)
 	}
-	for _, name := range append([]string{"tenant", "tenant_id", "key"}, r.query...) {
+	for _, name := range []string{"tenant", "tenant_id", "tenantid", "member", "key"} {
+		v.ask(r.method, path+"?"+url.Values{name: {v.of.tenant}}.Encode(), "")
+	}
+	for _, name := range r.query {
 		for _, value := range values {
 			v.ask(r.method, path+"?"+url.Values{name: {value}}.Encode(), "")
 		}
@@ -207,7 +234,7 @@ func (w *world) everything(p *party, routes []route) []string {
 	var all []string
 	for _, r := range routes {
 		kind, _ := kindOf(r.path)
-		if r.method != http.MethodGet || r.permission == "" || r.permission == "tenants:manage" || slices.Contains([]string{"get-overview", "query-metric", "list-events", "live"}, r.id) {
+		if r.method != http.MethodGet || r.permission == "" || r.permission == "tenants:manage" || slices.Contains([]string{"get-overview", "query-metric", "list-events", "live", "get-account"}, r.id) {
 			continue
 		}
 		path := r.path
@@ -216,6 +243,9 @@ func (w *world) everything(p *party, routes []route) []string {
 				continue // paths has said so
 			}
 			path = r.filled(p.things[kind])
+		}
+		if r.id == "list-sessions" {
+			path += "?all=true"
 		}
 		resp, b := w.do(r.method, path, p.key, "")
 		if resp.StatusCode != http.StatusOK {
@@ -309,7 +339,7 @@ func (w *world) mistakes() {
 	w.do("GET", "/v1/tenant", markA+"credentials", "")
 }
 
-// searchLogAndMetrics looks for the tenants' texts where only the installation's belong. A line of the log may name the tenant, and the channel and the incident
+// searchLogAndMetrics looks for the tenants' texts where only the installation's belong. A line of the log may name the tenant, and the channel, the incident and the member
 // by which its operator finds what it is about; one for debugging has the path that was asked for.
 func (w *world) searchLogAndMetrics() {
 	w.t.Helper()
@@ -320,7 +350,7 @@ func (w *world) searchLogAndMetrics() {
 			continue
 		}
 		names++
-		for _, name := range []string{"tenant.id", "channel", "incident"} {
+		for _, name := range []string{"tenant.id", "channel", "incident", "user.id"} {
 			delete(entry, name)
 		}
 		if entry["log.level"] == "debug" {

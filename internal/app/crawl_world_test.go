@@ -2,10 +2,14 @@ package app_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -13,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/pulsestream/pulsestream/internal/app"
 	"github.com/pulsestream/pulsestream/internal/config"
@@ -143,7 +149,8 @@ func (w *world) populate(p *party) {
 	p.key = made["key"].(map[string]any)["secret"].(string)
 	p.things = map[string][]string{"tenant": {p.tenant}, "quarantined": {m + "quarantined"}, "first-key": {made["key"].(map[string]any)["id"].(string)}}
 	p.loose = map[string]string{}
-	for _, kind := range []string{"source", "channel", "metric", "rule"} { // a rule names the metric and the channel
+	p.loose["issuer"] = issuer(w.t, m)
+	for _, kind := range []string{"source", "channel", "metric", "rule", "token-issuer"} { // a rule names the metric and the channel
 		p.things[kind] = []string{m + kind}
 		w.call(p.key, "PUT", "/v1/"+kind+"s/"+m+kind, examples()["put-"+kind](p, p))
 	}
@@ -151,6 +158,7 @@ func (w *world) populate(p *party) {
 	p.things["hook"] = []string{p.loose["hook"]}
 	key := w.call(p.key, "POST", "/v1/keys", map[string]any{"name": m + "key-name", "role": "viewer"})
 	p.things["key"] = []string{key["id"].(string)}
+	w.people(p)
 	w.send(p, "1")
 	w.await("an incident of "+p.tenant, func() bool {
 		list := w.call(p.key, "GET", "/v1/incidents", nil)["data"].([]any)
@@ -173,9 +181,38 @@ func (w *world) populate(p *party) {
 	w.send(p, "2")
 	w.await("a second event", func() bool { return len(w.call(p.key, "GET", "/v1/events", nil)["data"].([]any)) > 1 })
 	p.loose["event-cursor"], _ = w.call(p.key, "GET", "/v1/events?limit=1", nil)["next_cursor"].(string)
-	for _, made := range [][]string{p.things["first-key"], p.things["key"], p.things["incident"], p.things["report"], p.things["hook"], {p.loose["event-cursor"]}} {
+	for _, made := range [][]string{p.things["first-key"], p.things["key"], p.things["member"], p.things["session"], p.things["incident"], p.things["report"], p.things["hook"], {p.loose["event-cursor"]}} {
 		p.ids = append(p.ids, made...)
 	}
+}
+
+// issuer starts what publishes keys for tokens, as an identity provider of a party would, and returns its name.
+func issuer(t *testing.T, mark string) string {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: private.Public(), KeyID: "a", Algorithm: "ES256", Use: "sig"}}}
+	mux := http.NewServeMux()
+	s := httptest.NewServer(mux)
+	t.Cleanup(s.Close)
+	name := s.URL + "/" + mark + "issuer"
+	mux.HandleFunc("GET /"+mark+"issuer/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(map[string]any{"issuer": name, "jwks_uri": s.URL + "/keys", "authorization_endpoint": name + "/auth", "token_endpoint": name + "/token",
+			"response_types_supported": []string{"code"}, "subject_types_supported": []string{"public"}, "id_token_signing_alg_values_supported": []string{"ES256", "RS256"}})
+	})
+	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(keys) })
+	return name
+}
+
+// people invites somebody, who accepts and is then signed in.
+func (w *world) people(p *party) {
+	w.t.Helper()
+	invited := w.call(p.key, "POST", "/v1/members", map[string]any{"email": p.mark + "member@example.com", "name": p.mark + "member-name", "role": "editor"})
+	p.things["member"] = []string{invited["id"].(string)}
+	session := w.call("", "POST", "/v1/invitations/accept", map[string]any{"token": invited["invitation"].(map[string]any)["token"], "password": "correct horse battery staple " + p.mark})
+	p.things["session"] = []string{session["id"].(string)}
 }
 
 // send sends one event of a party, its mark in every field, which its rule then finds too many.
@@ -213,7 +250,7 @@ func (p *party) leaked(text, sent string) []string {
 		sent += "\n" + plain
 	}
 	var found []string
-	for _, word := range regexp.MustCompile(regexp.QuoteMeta(p.mark)+`[A-Za-z0-9._/-]*`).FindAllString(text, -1) {
+	for _, word := range regexp.MustCompile(regexp.QuoteMeta(p.mark)+`[A-Za-z0-9._/@-]*`).FindAllString(text, -1) {
 		if !strings.Contains(sent, strings.TrimRight(word, "./-")) {
 			found = append(found, word)
 		}
