@@ -95,9 +95,10 @@ type Tester interface {
 // api is Deps with the router they are served by.
 type api struct {
 	Deps
-	huma    huma.API
-	mux     *http.ServeMux
-	origins *http.CrossOriginProtection
+	huma     huma.API
+	mux      *http.ServeMux
+	origins  *http.CrossOriginProtection
+	refusals refusals
 }
 
 // Handler is the whole API. Page serves every path that is not the API's.

@@ -20,6 +20,8 @@ import (
 type Serve struct {
 	DataDir     string   `help:"Where everything is kept." default:"./pulsestream-data" type:"path" placeholder:"DIR"`
 	Listen      string   `help:"Address to listen on." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
+	TLSCert     string   `help:"A file with the certificate that the server shows, its chain behind it: it then speaks HTTPS only. A renewed one is taken up by itself. With --tls-key." name:"tls-cert" type:"path" placeholder:"FILE"`
+	TLSKey      string   `help:"A file with its key." name:"tls-key" type:"path" placeholder:"FILE"`
 	Roles       []string `help:"What this process does: all, or some of ingest, worker, api." default:"all"`
 	Store       string   `help:"The store of events: a DuckDB file in the data directory when missing; of events and settings, as postgres://USER:PASSWORD@HOST/DATABASE." placeholder:"URL"`
 	Bus         string   `help:"The log: embedded when missing, else the servers of a NATS cluster, such as nats://HOST:4222,nats://HOST2:4222." placeholder:"URL"`
@@ -66,6 +68,9 @@ func (s *Serve) Check() error {
 	}
 	if _, _, err := net.SplitHostPort(s.Listen); err != nil {
 		errs = append(errs, fmt.Errorf("--listen %q: write it as HOST:PORT, such as 127.0.0.1:8080", s.Listen))
+	}
+	if (s.TLSCert == "") != (s.TLSKey == "") {
+		errs = append(errs, errors.New("--tls-cert and --tls-key belong together: give both, or neither"))
 	}
 	if _, err := s.Egress(); err != nil {
 		errs = append(errs, err)
