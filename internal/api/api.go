@@ -19,6 +19,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/query"
 	"github.com/pulsestream/pulsestream/internal/report"
 	"github.com/pulsestream/pulsestream/internal/signin"
+	"github.com/pulsestream/pulsestream/internal/signin/oidc"
 	"github.com/pulsestream/pulsestream/internal/source"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/tenant"
@@ -33,6 +34,7 @@ type Deps struct {
 	Keyring   *auth.Keyring
 	Sessions  *auth.Sessions
 	People    *signin.Service
+	OIDC      *oidc.Client
 	Tokens    *auth.Tokens
 	Issuers   *auth.Foreign
 	Signing   *auth.Signing
@@ -136,6 +138,8 @@ func (a *api) apiRoutes() {
 	a.sessionRoutes()
 	a.memberRoutes()
 	a.tokenIssuerRoutes()
+	a.providerRoutes()
+	a.federateRoutes()
 	a.adminRoutes()
 	a.eventRoutes()
 	a.metricRoutes()

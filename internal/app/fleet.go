@@ -12,9 +12,11 @@ import (
 	"github.com/pulsestream/pulsestream/internal/bus"
 	"github.com/pulsestream/pulsestream/internal/catalog"
 	"github.com/pulsestream/pulsestream/internal/config"
+	"github.com/pulsestream/pulsestream/internal/egress"
 	"github.com/pulsestream/pulsestream/internal/lease"
 	"github.com/pulsestream/pulsestream/internal/live"
 	"github.com/pulsestream/pulsestream/internal/query"
+	"github.com/pulsestream/pulsestream/internal/signin/oidc"
 	"github.com/pulsestream/pulsestream/internal/source"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/store/postgres"
@@ -198,6 +200,7 @@ func (m *member) api(context.Context) error {
 		}
 	})
 	d := &m.deps
+	d.OIDC = oidc.New(egress.New(allow), m.opts.Now)
 	d.Tickets, d.Incidents, d.Query, d.Channels, d.Tester = auth.NewTickets(), incidents, engine, types, m.newNotifier(m.things, m.events, types, nil)
 	d.Reports = m.newReports(m.events, engine, m.registry, m.log.Partitions(), func() bool { return false })
 	d.Live, d.IncidentChanged = hub.Serve, m.follower.IncidentChanged
