@@ -145,6 +145,7 @@ func layout() []place {
 		{name: "auth", may: []string{"tenant"}, beyond: map[string]string{
 			"store": "the types of the seam: it is declared by its provider",
 		}},
+		{name: "scim"},
 		{name: "limit", may: []string{"tenant"}},
 		{name: "limit/*", may: []string{"limit", "tenant"}},
 		{name: "egress"},
