@@ -58,12 +58,14 @@ func layout() []place {
 			"notify":   "channels are checked when they are saved, and tried on request",
 			"report":   "reports are ordered, shown and downloaded by routes of the one table",
 			"signin":   "people sign in by routes of the one table",
+			"scim":     "directories provision by others",
 			"signin/*": "and come back from identity providers by others",
 		}},
 		{name: "ui"},
 		{name: "signin", may: []string{"auth", "tenant"}, beyond: map[string]string{
 			"catalog": "members, sessions and identity providers are configured things",
 			"store":   "the sentinels of the seam",
+			"scim":    "a directory's users and groups are members and their groups",
 		}},
 		{name: "signin/*", may: []string{"signin"}, beyond: map[string]string{
 			"egress": "identity providers are asked only through the dial guard",
