@@ -68,6 +68,7 @@ func (a *api) federateRoutes() {
 	a.mux.HandleFunc("GET /auth/{tenant}/{provider}", a.toProvider)
 	a.mux.HandleFunc("GET /auth/{tenant}/{provider}/callback", a.fromProvider)
 	a.describeFederation()
+	a.samlRoutes()
 }
 
 func (a *api) redirectURI(r *http.Request, e *catalog.Entry[catalog.Provider]) string {
@@ -101,11 +102,14 @@ func (a *api) oidcConfig(r *http.Request, e *catalog.Entry[catalog.Provider]) oi
 func (a *api) toProvider(w http.ResponseWriter, r *http.Request) {
 	e, err := a.providerOf(r)
 	switch {
-	case isNotFound(err) || err == nil && e.Value.Type != catalog.ProviderOIDC:
+	case isNotFound(err):
 		turnAway(w, failedUnknown)
 		return
 	case err != nil:
 		a.problem(err).Write(w)
+		return
+	case e.Value.Type == catalog.ProviderSAML:
+		a.toSAML(w, r, &e)
 		return
 	}
 	cookie, attempt := signin.NewAttempt(e.Tenant, e.Slug, a.Now())
@@ -115,7 +119,7 @@ func (a *api) toProvider(w http.ResponseWriter, r *http.Request) {
 		turnAway(w, failedUnavailable)
 		return
 	}
-	w.Header().Add("Set-Cookie", a.attemptCookie(r, cookie))
+	w.Header().Add("Set-Cookie", a.attemptCookie(r, cookie, false))
 	away(w, to)
 }
 
@@ -131,7 +135,7 @@ func (a *api) fromProvider(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	attempt, ok := a.attempt(r, &e)
-	w.Header().Add("Set-Cookie", a.attemptCookie(r, "")) // whatever comes of it, it is over
+	w.Header().Add("Set-Cookie", a.attemptCookie(r, "", false)) // whatever comes of it, it is over
 	if !ok || !attempt.Matches(r.URL.Query().Get("state")) {
 		turnAway(w, failedExpired)
 		return
@@ -196,7 +200,8 @@ func (a *api) attempt(r *http.Request, e *catalog.Entry[catalog.Provider]) (sign
 	return signin.ReadAttempt(c.Value, e.Tenant, e.Slug, a.Now())
 }
 
-func (a *api) attemptCookie(r *http.Request, value string) string {
+// attemptCookie keeps an attempt in a browser. Posted says that it comes back with a form that another site's page sends.
+func (a *api) attemptCookie(r *http.Request, value string, posted bool) string {
 	// Lax: the browser comes back from another site.
 	c := http.Cookie{Name: plainAttempt, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, MaxAge: int(signin.AttemptTTL / time.Second)}
 	if value == "" {
@@ -204,6 +209,9 @@ func (a *api) attemptCookie(r *http.Request, value string) string {
 	}
 	if a.secure(r) {
 		c.Name, c.Secure = secureAttempt, true
+		if posted { // which browsers allow over TLS only
+			c.SameSite = http.SameSiteNoneMode
+		}
 	}
 	return c.String()
 }

@@ -39,16 +39,23 @@ type putProviderInput struct {
 type providerView struct {
 	Slug string `json:"slug"`
 	ProviderFields
-	Redirect  string    `json:"redirect_uri" doc:"What to enter at the provider as the address to come back to."`
+	Redirect  string    `json:"redirect_uri" doc:"What to enter at the provider as the address to come back to; for SAML, the assertion consumer service."`
+	EntityID  string    `json:"entity_id,omitempty" doc:"SAML: what the provider knows us by, and the address of our metadata."`
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
 }
 
 func (a *api) viewProvider(e *catalog.Entry[catalog.Provider], r *http.Request) providerView {
 	p := &e.Value
+	redirect, entity := a.redirectURI(r, e), ""
+	if p.Type == catalog.ProviderSAML {
+		if sp, err := a.serviceProvider(r, e, nil); err == nil {
+			redirect, entity = sp.ACS(), sp.EntityID()
+		}
+	}
 	return providerView{Slug: e.Slug, ProviderFields: ProviderFields{Name: p.Name, Type: p.Type, Issuer: p.Issuer, ClientID: p.ClientID, Scopes: p.Scopes, GroupsClaim: p.GroupsClaim,
 		RequireVerifiedEmail: p.RequireVerifiedEmail, MetadataURL: p.MetadataURL, MetadataXML: p.MetadataXML, GroupsAttribute: p.GroupsAttribute, Roles: p.Roles, DefaultRole: p.DefaultRole},
-		Redirect: a.redirectURI(r, e), CreatedAt: e.CreatedAt, UpdatedAt: e.UpdatedAt}
+		Redirect: redirect, EntityID: entity, CreatedAt: e.CreatedAt, UpdatedAt: e.UpdatedAt}
 }
 
 func (a *api) providerRoutes() {
@@ -149,8 +156,10 @@ func (a *api) checkProvider(ctx context.Context, p *catalog.Provider) error {
 	switch p.Type {
 	case catalog.ProviderOIDC:
 		return a.checkOIDC(ctx, p, wrong)
+	case catalog.ProviderSAML:
+		return a.checkSAML(ctx, p, wrong)
 	}
-	return wrong("type", "oidc is what there is")
+	return wrong("type", "it is oidc or saml")
 }
 
 func (a *api) checkOIDC(ctx context.Context, p *catalog.Provider, wrong func(field, message string) error) error {

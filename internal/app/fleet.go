@@ -200,7 +200,7 @@ func (m *member) api(context.Context) error {
 		}
 	})
 	d := &m.deps
-	d.OIDC = oidc.New(egress.New(allow), m.opts.Now)
+	d.OIDC, d.SAML = oidc.New(egress.New(allow), m.opts.Now), m.newSAML(allow)
 	d.Tickets, d.Incidents, d.Query, d.Channels, d.Tester = auth.NewTickets(), incidents, engine, types, m.newNotifier(m.things, m.events, types, nil)
 	d.Reports = m.newReports(m.events, engine, m.registry, m.log.Partitions(), func() bool { return false })
 	d.Live, d.IncidentChanged = hub.Serve, m.follower.IncidentChanged
