@@ -1,6 +1,8 @@
 package api_test
 
 import (
+	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -17,6 +19,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/egress"
 	"github.com/pulsestream/pulsestream/internal/signin"
 	"github.com/pulsestream/pulsestream/internal/signin/oidc"
+	"github.com/pulsestream/pulsestream/internal/signin/saml"
 	"github.com/pulsestream/pulsestream/internal/store/sqlite"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
@@ -52,12 +55,31 @@ func start(t *testing.T, s setup) *instance {
 	}
 	c := catalog.New(things, func(tenant.ID) {}, s.now)
 	handler := api.Handler(api.Deps{Log: log, Now: s.now, Keys: auth.NewKeys(things, nil), Keyring: auth.NewKeyring(things, s.now), Sessions: auth.NewSessions(things),
-		People: signin.New(signin.Config{Catalog: c, Log: log, Now: s.now}), OIDC: oidc.New(egress.New(s.allow), s.now), Tickets: auth.NewTickets(), Catalog: c,
+		People: signin.New(signin.Config{Catalog: c, Log: log, Now: s.now}), OIDC: oidc.New(egress.New(s.allow), s.now), SAML: saml.NewSources(fetch(egress.New(s.allow)), s.now), Tickets: auth.NewTickets(), Catalog: c,
 		PublicURL: s.public, Metrics: http.NotFoundHandler(), Rebuilding: func() *api.Rebuilding { return nil }, Without: api.Without{Ingest: true}}, http.NotFoundHandler())
 	i := &instance{Server: httptest.NewServer(handler), t: t}
 	t.Cleanup(i.Close)
 	i.base = i.URL
 	return i
+}
+
+// fetch gets metadata of identity providers through a guard, as the server does.
+func fetch(guard *egress.Guard) func(context.Context, string) ([]byte, error) {
+	return func(ctx context.Context, url string) ([]byte, error) {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+		if err != nil {
+			return nil, err
+		}
+		resp, err := guard.HTTPClient(5 * time.Second).Do(r)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = resp.Body.Close() }()
+		if resp.StatusCode != http.StatusOK {
+			return nil, errors.New(resp.Status)
+		}
+		return io.ReadAll(resp.Body)
+	}
 }
 
 // answer is a response that has been read.
