@@ -24,6 +24,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/source"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/tenant"
+	"github.com/pulsestream/pulsestream/internal/usage"
 	"github.com/pulsestream/pulsestream/internal/web"
 )
 
@@ -67,8 +68,13 @@ type Deps struct {
 	RateLimit float64
 	// Losses names what was ever found to be gone from the log, oldest first.
 	Losses func() []Loss
+	// Usage reads what tenants have used, and Meter counts queries; nil where the API isn't served.
+	Usage *usage.Ledger
+	Meter *usage.Meter
 	// Limits says whether rate limits that should be shared by all processes are each process's own at present; it may be nil.
 	Limits func() bool
+	// Secrets is how secrets in the catalog are kept.
+	Secrets Secrets
 	// Without names what this process leaves to others of its fleet: what brings events in, and all the rest.
 	Without Without
 	// Fleet says how this process stands in its fleet; nil for a server that is alone.
@@ -93,9 +99,10 @@ type Tester interface {
 // api is Deps with the router they are served by.
 type api struct {
 	Deps
-	huma    huma.API
-	mux     *http.ServeMux
-	origins *http.CrossOriginProtection
+	huma     huma.API
+	mux      *http.ServeMux
+	origins  *http.CrossOriginProtection
+	refusals refusals
 }
 
 // Handler is the whole API. Page serves every path that is not the API's.
@@ -144,6 +151,7 @@ func (a *api) apiRoutes() {
 	a.providerRoutes()
 	a.federateRoutes()
 	a.adminRoutes()
+	a.secretRoutes()
 	a.eventRoutes()
 	a.metricRoutes()
 	a.sourceRoutes()
@@ -153,6 +161,7 @@ func (a *api) apiRoutes() {
 	a.quarantineRoutes()
 	a.reportRoutes()
 	a.overviewRoutes()
+	a.usageRoutes()
 	a.liveRoutes()
 }
 

@@ -33,6 +33,8 @@ type operation struct {
 	permission   auth.Permission
 	status       int // 0: 200
 	errors       []int
+	// query: an answer is a query of the tenant's usage.
+	query bool
 	// maxBody bounds the body, 0 for 1 MiB.
 	maxBody int64
 }
@@ -45,6 +47,7 @@ func register[I, O any](a *api, op operation, handle func(ctx context.Context, p
 		DefaultStatus: op.status, MaxBodyBytes: op.maxBody,
 		Errors:      append([]int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity}, op.errors...),
 		Security:    []map[string][]string{{"bearer": {}}, {"session": {}}},
+		Extensions:  takes(op.permission),
 		Middlewares: huma.Middlewares{a.authenticate(op.permission)},
 	}, func(ctx context.Context, in *I) (*O, error) {
 		p, _ := ctx.Value(principalKey{}).(auth.Principal)
@@ -56,12 +59,18 @@ func register[I, O any](a *api, op operation, handle func(ctx context.Context, p
 		if err != nil {
 			return nil, a.problem(err)
 		}
+		if op.query {
+			a.asked(p.Tenant)
+		}
 		if h, ok := ctx.Value(headerKey{}).(http.Header); ok {
 			a.markIncomplete(h) // the store may have been replaced meanwhile
 		}
 		return out, nil
 	})
 }
+
+// takes is how the published description names the permission that a route takes, for programs.
+func takes(p auth.Permission) map[string]any { return map[string]any{"x-permission": string(p)} }
 
 // authenticate lets only principals with a permission through.
 func (a *api) authenticate(permission auth.Permission) func(huma.Context, func(huma.Context)) {
@@ -80,13 +89,13 @@ func (a *api) authenticate(permission auth.Permission) func(huma.Context, func(h
 // principal is who sends a request, if they may do what it asks for.
 func (a *api) principal(r *http.Request, permission auth.Permission) (auth.Principal, error) {
 	p, err := a.caller(r)
+	if err == nil && permission != anyone && !p.Can(permission) {
+		err = forbidden(p, permission)
+	}
 	if err != nil {
-		return p, err
+		a.refused(r, p, permission, err)
 	}
-	if permission != anyone && !p.Can(permission) {
-		return p, forbidden(p, permission)
-	}
-	return p, nil
+	return p, err
 }
 
 // anyone, in the place of a permission, lets in whoever has credentials. Such a route shows and changes nothing but what is the caller's own.
