@@ -58,6 +58,7 @@ func layout() []place {
 			"notify":   "channels are checked when they are saved, and tried on request",
 			"report":   "reports are ordered, shown and downloaded by routes of the one table",
 			"signin":   "people sign in by routes of the one table",
+			"scim":     "directories provision by others",
 			"signin/*": "and come back from identity providers by others",
 			"usage":    "what tenants have used is shown, and queries are counted as they are answered",
 			"vault":    "the operator sees how secrets are kept, and orders a rotation",
@@ -66,6 +67,7 @@ func layout() []place {
 		{name: "signin", may: []string{"auth", "tenant"}, beyond: map[string]string{
 			"catalog": "members, sessions and identity providers are configured things",
 			"store":   "the sentinels of the seam",
+			"scim":    "a directory's users and groups are members and their groups",
 		}},
 		{name: "signin/*", may: []string{"signin"}, beyond: map[string]string{
 			"egress": "identity providers are asked only through the dial guard",
@@ -159,6 +161,7 @@ func layout() []place {
 			"private": "the first key is left in a file for its owner only",
 			"store":   "the types of the seam: it is declared by its provider",
 		}},
+		{name: "scim"},
 		{name: "limit", may: []string{"tenant"}},
 		{name: "limit/*", may: []string{"limit", "tenant"}},
 		{name: "egress"},

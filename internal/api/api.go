@@ -19,6 +19,8 @@ import (
 	"github.com/pulsestream/pulsestream/internal/query"
 	"github.com/pulsestream/pulsestream/internal/report"
 	"github.com/pulsestream/pulsestream/internal/signin"
+	"github.com/pulsestream/pulsestream/internal/signin/oidc"
+	"github.com/pulsestream/pulsestream/internal/signin/saml"
 	"github.com/pulsestream/pulsestream/internal/source"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/tenant"
@@ -34,6 +36,8 @@ type Deps struct {
 	Keyring   *auth.Keyring
 	Sessions  *auth.Sessions
 	People    *signin.Service
+	OIDC      *oidc.Client
+	SAML      *saml.Sources
 	Tokens    *auth.Tokens
 	Issuers   *auth.Foreign
 	Signing   *auth.Signing
@@ -143,6 +147,9 @@ func (a *api) apiRoutes() {
 	a.sessionRoutes()
 	a.memberRoutes()
 	a.tokenIssuerRoutes()
+	a.scimRoutes()
+	a.providerRoutes()
+	a.federateRoutes()
 	a.adminRoutes()
 	a.secretRoutes()
 	a.eventRoutes()
@@ -161,7 +168,7 @@ func (a *api) apiRoutes() {
 // notFound answers unknown paths of the API with a problem and leaves the others to the page.
 func (a *api) notFound(page http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p := r.URL.Path; p == "/v1" || strings.HasPrefix(p, "/v1/") || strings.HasPrefix(p, "/oauth/") || strings.HasPrefix(p, "/.well-known/") {
+		if p := r.URL.Path; p == "/v1" || strings.HasPrefix(p, "/v1/") || strings.HasPrefix(p, "/oauth/") || strings.HasPrefix(p, "/scim/") || strings.HasPrefix(p, "/.well-known/") {
 			if allowed := a.allowed(r); len(allowed) > 0 {
 				w.Header()["Allow"] = allowed
 				web.NewProblem(http.StatusMethodNotAllowed, "").Write(w)
