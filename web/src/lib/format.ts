@@ -134,6 +134,25 @@ export function ago(ms: number, now: number): string {
   return `${Math.floor(s / 86400)} d ago`;
 }
 
+/** How far from now, either way: `in 3 h`, `in 29 d`, or as `ago`. */
+export function fromNow(ms: number, now: number): string {
+  if (ms <= now) return ago(ms, now);
+  const s = Math.round((ms - now) / 1000);
+  if (s < 60) return `in ${s} s`;
+  if (s < 3600) return `in ${Math.round(s / 60)} min`;
+  if (s < 129_600) return `in ${Math.round(s / 3600)} h`;
+  return `in ${Math.round(s / 86400)} d`;
+}
+
+/** The exact local time with its zone, for those who want to know more than `3 h ago`. */
+export function exact(ms: number): string {
+  const d = new Date(ms);
+  const zone = new Intl.DateTimeFormat("en-GB", { timeZoneName: "short" })
+    .formatToParts(d)
+    .find((p) => p.type === "timeZoneName")?.value;
+  return `${d.getDate()} ${MONTHS[d.getMonth()]} ${d.getFullYear()}, ${clock(ms)} ${zone ?? ""}`.trimEnd();
+}
+
 /** `Stripe charges fail!` becomes `stripe-charges-fail`: a slug the server accepts. */
 export function slugify(name: string): string {
   return name
