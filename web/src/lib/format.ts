@@ -124,6 +124,12 @@ export function moment(ms: number, now: number): string {
   return `${d.getDate()} ${MONTHS[d.getMonth()]}${year}, ${clock(ms, false)}`;
 }
 
+/** The local day: `29 Nov`. */
+export function day(ms: number): string {
+  const d = new Date(ms);
+  return `${d.getDate()} ${MONTHS[d.getMonth()]}`;
+}
+
 /** How long ago, in one part: `just now`, `12 s ago`, `3 min ago`, `2 h ago`, `5 d ago`. */
 export function ago(ms: number, now: number): string {
   const s = Math.max(0, Math.round((now - ms) / 1000));

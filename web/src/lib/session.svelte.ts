@@ -96,7 +96,7 @@ class Session {
     await this.#enterByCookie();
   }
 
-  async accept(as: { token: string; password: string; name?: string }): Promise<void> {
+  async accept(as: { token: string; password: string; name?: string; code?: string }): Promise<void> {
     await api.postOpenly("/v1/invitations/accept", as);
     this.invitation = "";
     await this.#enterByCookie();

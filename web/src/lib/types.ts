@@ -119,7 +119,7 @@ export interface AuditEntry {
 export interface AuditCheck {
   ok: boolean;
   entries: number;
-  head?: string;
+  head?: { seq: number; hash: string };
   broken?: { seq: number; reason: string }[] | null;
 }
 
