@@ -144,7 +144,7 @@ class Session {
   }
 
   async #enter(key: string): Promise<void> {
-    const me = await api.withKey<SessionInfo>(key, "/v1/session").catch((err) => withoutSession(key, err)); // TEMP
+    const me = await api.withKey<SessionInfo>(key, "/v1/session");
     const useful = [...VIEWS, ...SECTIONS].some((v) => v.needs && me.permissions.includes(v.needs));
     if (!useful) throw new ApiError({ status: 403 });
     configure({ key, onUnauthorized: () => this.me && this.#out(key ? KEY_ENDED : ENDED) });
@@ -156,12 +156,3 @@ class Session {
 }
 
 export const session = new Session();
-
-// TEMP: servers before GET /v1/session.
-async function withoutSession(key: string, err: unknown): Promise<SessionInfo> {
-  if (!(err instanceof ApiError) || err.status !== 404) throw err;
-  const t = await api.withKey<{ id: string; name: string; role: string }>(key, "/v1/tenant");
-  const grants = await api.withKey<{ data: { permission: string; roles: string[] }[] }>(key, "/v1/permissions");
-  const permissions = grants.data.filter((g) => g.roles.includes(t.role)).map((g) => g.permission);
-  return { tenant: t.id, tenant_name: t.name, subject: "", name: "", role: t.role, permissions, method: "key" };
-}
