@@ -83,8 +83,8 @@ func (c *toldCatalog) Put(ctx context.Context, p store.Put) (store.Resource, err
 }
 
 // Delete implements store.Catalog.
-func (c *toldCatalog) Delete(ctx context.Context, t tenant.ID, k store.Kind, slug string, ifRevision int64) error {
-	err := c.Catalog.Delete(ctx, t, k, slug, ifRevision)
+func (c *toldCatalog) Delete(ctx context.Context, d store.Delete) error {
+	err := c.Catalog.Delete(ctx, d)
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ var bearerForm = regexp.MustCompile(`^[A-Za-z0-9\-._~+/]+=*$`)
 type Bootstrapper interface {
 	Put(ctx context.Context, p store.Put) (store.Resource, error)
 	List(ctx context.Context, t tenant.ID, k store.Kind) ([]store.Resource, error)
-	Delete(ctx context.Context, t tenant.ID, k store.Kind, slug string, ifRevision int64) error
+	Delete(ctx context.Context, d store.Delete) error
 }
 
 // Bootstrap makes the tenant "default" and one administrator key in a catalog without tenants: the provided key, or a fresh
@@ -135,7 +135,7 @@ func (k bootstrapKey) deleteOthers(ctx context.Context, catalog Bootstrapper) er
 }
 
 func deleteKey(ctx context.Context, catalog Bootstrapper, id string) error {
-	err := catalog.Delete(ctx, tenant.Default, store.KindKey, id, 0)
+	err := catalog.Delete(ctx, store.Delete{Tenant: tenant.Default, Kind: store.KindKey, Slug: id})
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("cannot delete API key %s, which another one has replaced: delete it by hand: %w", id, err)
 	}

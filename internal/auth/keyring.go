@@ -100,10 +100,14 @@ func (k *Keyring) Get(ctx context.Context, t tenant.ID, id string) (StoredKey, e
 	return storedKey(&r)
 }
 
-// Holds says whether a principal is still what it was: false once its key is revoked. Where that cannot be told now, it holds.
+// Holds says whether a principal is still what it was: false once its key is revoked, or the issuer of its token is
+// another. Where that cannot be told now, it holds.
 func (k *Keyring) Holds(ctx context.Context, p Principal) bool {
 	if !p.Expires.IsZero() && !k.now().Before(p.Expires) {
 		return false
+	}
+	if strings.HasPrefix(p.Subject, issuerPrefix) {
+		return k.holdsIssuer(ctx, p)
 	}
 	id, isKey := strings.CutPrefix(p.Subject, keySubject(""))
 	if !isKey {
@@ -145,7 +149,7 @@ func (k *Keyring) Rotate(ctx context.Context, by Principal, id string, overlap t
 	}
 	_, err = k.catalog.Put(ctx, store.Put{Tenant: by.Tenant, Kind: store.KindKey, Slug: id, Lookup: r.Lookup, Body: body, IfRevision: r.Revision, At: now})
 	if err != nil { // nobody has been told of the new one
-		err = errors.Join(err, k.catalog.Delete(ctx, by.Tenant, store.KindKey, key.ID, 0))
+		err = errors.Join(err, k.catalog.Delete(ctx, store.Delete{Tenant: by.Tenant, Kind: store.KindKey, Slug: key.ID}))
 	}
 	return key, full, err
 }
@@ -166,7 +170,7 @@ func (k *Keyring) Revoke(ctx context.Context, by Principal, id string) error {
 	if !by.Covers(p) || key.Operator && !by.Operator {
 		return ErrNotCovered
 	}
-	return k.catalog.Delete(ctx, by.Tenant, store.KindKey, id, 0)
+	return k.catalog.Delete(ctx, store.Delete{Tenant: by.Tenant, Kind: store.KindKey, Slug: id})
 }
 
 func storedKey(r *store.Resource) (StoredKey, error) {

@@ -36,7 +36,7 @@ type Signing struct {
 type SigningStore interface {
 	Get(ctx context.Context, t tenant.ID, k store.Kind, slug string) (store.Resource, error)
 	Put(ctx context.Context, p store.Put) (store.Resource, error)
-	Delete(ctx context.Context, t tenant.ID, k store.Kind, slug string, ifRevision int64) error
+	Delete(ctx context.Context, d store.Delete) error
 	Revision(ctx context.Context) (int64, error)
 }
 
@@ -197,7 +197,7 @@ func (s *Signing) create(ctx context.Context, n int64, now time.Time) (*signingK
 	if err != nil {
 		return nil, err
 	}
-	if err := s.catalog.Delete(ctx, installation, store.KindSigningKey, slugOf(n-3), 0); err != nil && !errors.Is(err, store.ErrNotFound) {
+	if err := s.catalog.Delete(ctx, store.Delete{Tenant: installation, Kind: store.KindSigningKey, Slug: slugOf(n - 3)}); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, err
 	}
 	return k, nil

@@ -117,7 +117,7 @@ func (c *Catalog) remove(ctx context.Context, t tenant.ID, k store.Kind, slug st
 	if when == IfPresent {
 		when = Always // what is not there is not found
 	}
-	if err := c.store.Delete(ctx, t, k, slug, int64(when)); err != nil {
+	if err := c.store.Delete(ctx, store.Delete{Tenant: t, Kind: k, Slug: slug, IfRevision: int64(when)}); err != nil {
 		return err
 	}
 	c.announce(t)

@@ -42,7 +42,7 @@ func TestATenantThatWasReadIsReadAnewWhenItHasChanged(t *testing.T) {
 			}
 		}
 	}
-	if err := s.Delete(t.Context(), "a", store.KindTenant, "a", 0); err != nil {
+	if err := s.Delete(t.Context(), store.Delete{Tenant: "a", Kind: store.KindTenant, Slug: "a"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := c.Tenant(t.Context(), "a"); !errors.Is(err, store.ErrNotFound) {

@@ -13,16 +13,20 @@ type Kind string
 
 // The kinds of resources.
 const (
-	KindTenant     Kind = "tenant"
-	KindKey        Kind = "key"
-	KindSigningKey Kind = "signing-key" // what access tokens are signed with
-	KindSource     Kind = "source"
-	KindMetric     Kind = "metric"
-	KindRule       Kind = "rule"
-	KindChannel    Kind = "channel"
-	KindNote       Kind = "note"       // acknowledgements and comments of incidents
-	KindTransition Kind = "transition" // a copy of every incident transition: the log could not give them back
-	KindCursor     Kind = "cursor"     // how far a tail (the notifier's) has read
+	KindTenant      Kind = "tenant"
+	KindKey         Kind = "key"
+	KindSigningKey  Kind = "signing-key"  // what access tokens are signed with
+	KindTokenIssuer Kind = "token-issuer" // whose access tokens a tenant takes besides ours
+	KindMember      Kind = "member"       // a person in a tenant
+	KindSession     Kind = "session"      // a member's, since they have signed in
+	KindProvider    Kind = "provider"     // where members come from
+	KindSource      Kind = "source"
+	KindMetric      Kind = "metric"
+	KindRule        Kind = "rule"
+	KindChannel     Kind = "channel"
+	KindNote        Kind = "note"       // acknowledgements and comments of incidents
+	KindTransition  Kind = "transition" // a copy of every incident transition: the log could not give them back
+	KindCursor      Kind = "cursor"     // how far a tail (the notifier's) has read
 )
 
 // Resource is one thing people configure. Body is its JSON, whose shape is its noun's affair.
@@ -40,6 +44,7 @@ type Resource struct {
 	Revision  int64 // of the last change, from the installation's one counter
 	CreatedAt time.Time
 	UpdatedAt time.Time
+	UsedAt    time.Time // as Touch has said; zero: never
 }
 
 // Put is a change of one resource.
@@ -54,6 +59,26 @@ type Put struct {
 	// Fresh gives the resource a new ID even if it exists.
 	Fresh bool
 	At    time.Time
+	// Records are added to the audit log with the change: either all of it happens, or nothing.
+	Records []Record
+}
+
+// Delete is the removal of one resource.
+type Delete struct {
+	Tenant tenant.ID
+	Kind   Kind
+	Slug   string
+	// IfRevision: 0 deletes in any case, any other only if that is the revision it has.
+	IfRevision int64
+	Records    []Record // as for Put
+}
+
+// Use says that a resource was used.
+type Use struct {
+	Tenant tenant.ID
+	Kind   Kind
+	Slug   string
+	At     time.Time
 }
 
 // Job is one notification on its way to one channel.
@@ -81,7 +106,7 @@ const (
 	JobDead   JobState = "dead"
 )
 
-// Catalog keeps what people configure, and the queue of notifications. Every change is on disk when its call returns.
+// Catalog keeps what people configure, the queue of notifications, and the audit log. Every change is on disk when its call returns.
 type Catalog interface {
 	// Put creates or changes a resource and returns it; ErrConflict when IfRevision doesn't hold or Lookup is taken.
 	Put(ctx context.Context, p Put) (Resource, error)
@@ -91,12 +116,17 @@ type Catalog interface {
 	Find(ctx context.Context, k Kind, lookup string) (Resource, error)
 	// List returns all of a kind, by slug. An empty tenant means all tenants, by tenant and slug.
 	List(ctx context.Context, t tenant.ID, k Kind) ([]Resource, error)
-	// Delete removes a resource; ErrNotFound, or ErrConflict when ifRevision is not 0 and not the one it has.
-	Delete(ctx context.Context, t tenant.ID, k Kind, slug string, ifRevision int64) error
+	// Delete removes a resource; ErrNotFound, or ErrConflict when IfRevision doesn't hold.
+	Delete(ctx context.Context, d Delete) error
+	// Touch notes when resources were used last, which is no change of them: it moves no revision. What is not there any more, or
+	// was used later, is passed over.
+	Touch(ctx context.Context, uses []Use) error
 	// Revision is the installation's counter; it moves on with each change, so a poller sees that there was one.
 	Revision(ctx context.Context) (int64, error)
 	// Queue is the queue of notifications.
 	Queue() Queue
+	// Trail is the audit log.
+	Trail() Trail
 	// Close releases the store.
 	Close() error
 }

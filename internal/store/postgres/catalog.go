@@ -41,7 +41,7 @@ func (c *Catalog) Queue() store.Queue { return c }
 
 // A writer moves the revision first: that row is what writers queue up at, and what they read after it is the latest.
 const (
-	resourceColumns = `tenant, kind, slug, id, COALESCE(lookup, ''), body, revision, created_at, updated_at`
+	resourceColumns = `tenant, kind, slug, id, COALESCE(lookup, ''), body, revision, created_at, updated_at, used_at`
 
 	countSQL       = `UPDATE counters SET value = value + 1 WHERE name = $1 RETURNING value`
 	revisionSQL    = `SELECT value FROM counters WHERE name = 'revision'`
@@ -57,6 +57,11 @@ RETURNING ` + resourceColumns
 	listSQL    = `SELECT ` + resourceColumns + ` FROM resources WHERE tenant = $1 AND kind = $2 ORDER BY slug`
 	listAllSQL = `SELECT ` + resourceColumns + ` FROM resources WHERE kind = $1 ORDER BY tenant, slug`
 	deleteSQL  = `DELETE FROM resources WHERE tenant = $1 AND kind = $2 AND slug = $3`
+	// Rows are locked in one order, so that two who note the use of the same ones do not wait for each other.
+	touchSQL = `WITH uses AS (SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) AS u (tenant, kind, slug, at)),
+		held AS (SELECT r.tenant, r.kind, r.slug, u.at FROM resources r JOIN uses u ON r.tenant = u.tenant AND r.kind = u.kind AND r.slug = u.slug
+			WHERE r.used_at < u.at ORDER BY r.tenant, r.kind, r.slug FOR NO KEY UPDATE OF r)
+		UPDATE resources r SET used_at = GREATEST(r.used_at, h.at) FROM held h WHERE r.tenant = h.tenant AND r.kind = h.kind AND r.slug = h.slug`
 )
 
 // storable refuses what PostgreSQL's text does not hold. Nothing of the catalog has a reason to.
@@ -83,7 +88,7 @@ func (c *Catalog) Put(ctx context.Context, p store.Put) (store.Resource, error) 
 		return store.Resource{}, fmt.Errorf("%s: %w", op, err)
 	}
 	var r store.Resource
-	err := c.write(ctx, op, asTenant(p.Tenant), func(tx pgx.Tx) (err error) {
+	err := c.write(ctx, op, asWriter(p.Tenant, p.Records), func(tx pgx.Tx) (err error) {
 		r, err = put(ctx, tx, p)
 		return err
 	})
@@ -120,7 +125,10 @@ func put(ctx context.Context, tx pgx.Tx, p store.Put) (store.Resource, error) {
 	if hasCode(err, "23505") {
 		return store.Resource{}, fmt.Errorf("%w: its lookup is another %s's", store.ErrConflict, p.Kind)
 	}
-	return r, err
+	if err != nil {
+		return store.Resource{}, err
+	}
+	return r, appendEntries(ctx, tx, p.Records)
 }
 
 // count moves a counter on and returns where it is.
@@ -177,35 +185,76 @@ func (c *Catalog) List(ctx context.Context, t tenant.ID, k store.Kind) ([]store.
 }
 
 // Delete removes a resource.
-func (c *Catalog) Delete(ctx context.Context, t tenant.ID, k store.Kind, slug string, ifRevision int64) error {
-	op := fmt.Sprintf("delete %s %q", k, slug)
+func (c *Catalog) Delete(ctx context.Context, d store.Delete) error {
+	op := fmt.Sprintf("delete %s %q", d.Kind, d.Slug)
 	if err := c.gate.enter(ctx); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	defer c.gate.leave()
-	if storable(string(t), string(k), slug) != nil {
+	if storable(string(d.Tenant), string(d.Kind), d.Slug) != nil {
 		return fmt.Errorf("%s: %w", op, store.ErrNotFound)
 	}
 	var revision int64
-	err := c.write(ctx, op, asTenant(t), func(tx pgx.Tx) (err error) {
+	err := c.write(ctx, op, asWriter(d.Tenant, d.Records), func(tx pgx.Tx) (err error) {
 		if revision, err = count(ctx, tx, "revision"); err != nil {
 			return err
 		}
-		_, has, err := current(ctx, tx, t, k, slug)
+		_, has, err := current(ctx, tx, d.Tenant, d.Kind, d.Slug)
 		if err != nil {
 			return err
 		}
-		if ifRevision != 0 && ifRevision != has {
-			return fmt.Errorf("%w: it is not at revision %d", store.ErrConflict, ifRevision)
+		if d.IfRevision != 0 && d.IfRevision != has {
+			return fmt.Errorf("%w: it is not at revision %d", store.ErrConflict, d.IfRevision)
 		}
-		_, err = tx.Exec(ctx, deleteSQL, string(t), string(k), slug)
-		return err
+		if _, err = tx.Exec(ctx, deleteSQL, string(d.Tenant), string(d.Kind), d.Slug); err != nil {
+			return err
+		}
+		return appendEntries(ctx, tx, d.Records)
 	})
 	if err != nil {
 		return err
 	}
 	c.moved(revision)
 	return nil
+}
+
+// Touch notes when resources were used last.
+func (c *Catalog) Touch(ctx context.Context, uses []store.Use) error {
+	op := fmt.Sprintf("note the use of %d resources", len(uses))
+	if err := c.gate.enter(ctx); err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	defer c.gate.leave()
+	uses = lastUses(uses)
+	if len(uses) == 0 {
+		return nil
+	}
+	var t table
+	column(&t, uses, func(u *store.Use) string { return string(u.Tenant) })
+	column(&t, uses, func(u *store.Use) string { return string(u.Kind) })
+	column(&t, uses, func(u *store.Use) string { return u.Slug })
+	column(&t, uses, func(u *store.Use) int64 { return since(u.At) })
+	return c.write(ctx, op, asInstallation(), func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, touchSQL, t.columns...)
+		return err
+	})
+}
+
+// lastUses keeps the last use of each resource that can be there.
+func lastUses(uses []store.Use) []store.Use {
+	at := map[store.Use]time.Time{}
+	for _, u := range uses {
+		k := store.Use{Tenant: u.Tenant, Kind: u.Kind, Slug: u.Slug}
+		if storable(string(u.Tenant), string(u.Kind), u.Slug) == nil && u.At.After(at[k]) {
+			at[k] = u.At
+		}
+	}
+	out := make([]store.Use, 0, len(at))
+	for k, t := range at {
+		k.At = t
+		out = append(out, k)
+	}
+	return out
 }
 
 // Revision is the installation's counter. What this process has changed is in it at once, what others have within revisionFor.
@@ -250,11 +299,11 @@ type scannable interface{ Scan(dest ...any) error }
 
 func scanResource(row scannable, r *store.Resource) error {
 	var name, kind, body string
-	var created, updated int64
-	if err := row.Scan(&name, &kind, &r.Slug, &r.ID, &r.Lookup, &body, &r.Revision, &created, &updated); err != nil {
+	var created, updated, used int64
+	if err := row.Scan(&name, &kind, &r.Slug, &r.ID, &r.Lookup, &body, &r.Revision, &created, &updated, &used); err != nil {
 		return err
 	}
-	r.Tenant, r.Kind, r.CreatedAt, r.UpdatedAt = tenant.ID(name), store.Kind(kind), when(created), when(updated)
+	r.Tenant, r.Kind, r.CreatedAt, r.UpdatedAt, r.UsedAt = tenant.ID(name), store.Kind(kind), when(created), when(updated), when(used)
 	if body != "" {
 		r.Body = json.RawMessage(body)
 	}

@@ -24,6 +24,7 @@ func TestPostgres(t *testing.T) {
 	for name, test := range map[string]func(*testing.T, *rig){
 		"Events":  events,
 		"Catalog": catalog,
+		"Trail":   trail,
 
 		"a forgotten WHERE shows only the tenant's own":             aForgottenWhereShowsOnlyTheTenantsOwn,
 		"a tenant cannot write for another":                         aTenantCannotWriteForAnother,
@@ -87,7 +88,7 @@ const wipe = `DO $$
 	DECLARE
 		t text;
 	BEGIN
-		FOREACH t IN ARRAY ARRAY['offsets', 'events', 'rollup_fresh', 'rollup_1m', 'rollup_1h', 'rollup_1d', 'fills', 'rule_states', 'transitions', 'quarantine', 'resources', 'cursors', 'jobs'] LOOP
+		FOREACH t IN ARRAY ARRAY['offsets', 'events', 'rollup_fresh', 'rollup_1m', 'rollup_1h', 'rollup_1d', 'fills', 'rule_states', 'transitions', 'quarantine', 'resources', 'cursors', 'jobs', 'audit_entries', 'audit_heads'] LOOP
 			EXECUTE format('DELETE FROM pulsestream.%I', t);
 		END LOOP;
 		UPDATE pulsestream.counters SET value = CASE name WHEN 'id' THEN 999 ELSE 0 END;
@@ -119,6 +120,22 @@ func catalog(t *testing.T, r *rig) {
 	storetest.Catalog(t, func(t *testing.T, dir string) store.Catalog {
 		db := r.of(t, dir)
 		return otherHalf{db.Catalog(), db}
+	})
+}
+
+func trail(t *testing.T, r *rig) {
+	storetest.Trail(t, func(t *testing.T, dir string) store.Catalog {
+		db := r.of(t, dir)
+		return otherHalf{db.Catalog(), db}
+	}, func(t *testing.T, dir string, _ store.Catalog, sql string) {
+		t.Helper()
+		u, err := url.Parse(r.named[dir])
+		if err == nil {
+			err = r.Exec(t.Context(), strings.TrimPrefix(u.Path, "/"), "SET search_path = pulsestream", sql)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	})
 }
 

@@ -30,6 +30,10 @@ func filled(t *testing.T, r *rig) *postgres.DB {
 	l.into(t, db, c)
 	for _, t2 := range []tenantID{"acme", "evil"} {
 		put(t, db, t2, "rule")
+		r := store.Record{Tenant: t2, At: l.clock, Actor: store.Actor{Subject: "key:k"}, Action: "rule.put", Target: store.Target{Kind: store.KindRule, Slug: "rule"}}
+		if _, err := db.Catalog().Append(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
 		if err := db.Catalog().Enqueue(t.Context(), "tail", 1, []store.Job{{ID: "j", Tenant: t2, CreatedAt: l.clock}}); err != nil {
 			t.Fatal(err)
 		}
@@ -40,7 +44,7 @@ func filled(t *testing.T, r *rig) *postgres.DB {
 // Without a single WHERE a tenant's transaction sees and changes its own rows only.
 func aForgottenWhereShowsOnlyTheTenantsOwn(t *testing.T, r *rig) {
 	db := filled(t, r)
-	for table, rows := range map[string]int{"events": 10, "rollup_fresh": 10, "transitions": 1, "quarantine": 1, "resources": 1, "jobs": 1} {
+	for table, rows := range map[string]int{"events": 10, "rollup_fresh": 10, "transitions": 1, "quarantine": 1, "resources": 1, "jobs": 1, "audit_entries": 1, "audit_heads": 1} {
 		seen, err := db.AsTenant(t.Context(), "acme", `SELECT tenant FROM `+table)
 		if err != nil {
 			t.Fatal(err)
@@ -64,13 +68,17 @@ func aForgottenWhereShowsOnlyTheTenantsOwn(t *testing.T, r *rig) {
 func aTenantCannotWriteForAnother(t *testing.T, r *rig) {
 	db := filled(t, r)
 	for _, sql := range []string{
-		`WITH x AS (INSERT INTO resources SELECT 'evil', kind, 'planted', 77, NULL, body, revision, created_at, updated_at FROM resources RETURNING tenant) SELECT tenant FROM x`,
+		`WITH x AS (INSERT INTO resources SELECT 'evil', kind, 'planted', 77, NULL, body, revision, created_at, updated_at, used_at FROM resources RETURNING tenant) SELECT tenant FROM x`,
 		`WITH x AS (UPDATE resources SET tenant = 'evil' RETURNING tenant) SELECT tenant FROM x`,
 		`WITH x AS (DELETE FROM events RETURNING tenant) SELECT tenant FROM x`,
 		`WITH x AS (INSERT INTO events SELECT * FROM events RETURNING tenant) SELECT tenant FROM x`,
 		`WITH x AS (INSERT INTO rollup_fresh_rows SELECT * FROM rollup_fresh RETURNING tenant) SELECT tenant FROM x`,
 		`SELECT tenant FROM events_other`, `SELECT tenant FROM rollup_fresh_rows`,
 		`SELECT name FROM cursors`, `SELECT tenant FROM rule_states`,
+		`WITH x AS (INSERT INTO audit_entries SELECT 'evil', 7, at, actor, action, kind, slug, text, hash FROM audit_entries RETURNING tenant) SELECT tenant FROM x`,
+		`WITH x AS (UPDATE audit_entries SET actor = 'nobody' RETURNING tenant) SELECT tenant FROM x`,
+		`WITH x AS (DELETE FROM audit_entries RETURNING tenant) SELECT tenant FROM x`,
+		`WITH x AS (DELETE FROM audit_heads RETURNING tenant) SELECT tenant FROM x`,
 	} {
 		if done, err := db.AsTenant(t.Context(), "acme", sql); err == nil {
 			t.Errorf("a tenant may do this: %s (%v)", sql, done)
@@ -102,7 +110,7 @@ func thePartsOfTablesCannotBeRead(t *testing.T, r *rig) {
 // The login owns the tables, and yet sees nothing of them: it has to take on a role.
 func theOwnerOfTheTablesSeesNothing(t *testing.T, r *rig) {
 	db := filled(t, r)
-	for _, table := range []string{"events", "rollup_fresh", "rule_states", "fills", "transitions", "quarantine", "resources", "jobs"} {
+	for _, table := range []string{"events", "rollup_fresh", "rule_states", "fills", "transitions", "quarantine", "resources", "jobs", "audit_entries", "audit_heads"} {
 		if n, err := db.CountAsLogin(context.Background(), table); err != nil || n != 0 {
 			t.Errorf("the login sees %d rows of %s, %v", n, table, err)
 		}
@@ -142,7 +150,7 @@ func whatIsNoTenantsIsKeptUnderAStar(t *testing.T, r *rig) {
 	if all, err := db.AsTenant(t.Context(), "acme", `SELECT slug FROM resources`); err != nil || len(all) > 0 {
 		t.Errorf("a tenant sees %v, %v", all, err)
 	}
-	if err := c.Delete(t.Context(), "*", "signing-key", "k1", made.Revision); err != nil {
+	if err := c.Delete(t.Context(), store.Delete{Tenant: "*", Kind: "signing-key", Slug: "k1", IfRevision: made.Revision}); err != nil {
 		t.Error(err)
 	}
 }

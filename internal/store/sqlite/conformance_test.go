@@ -27,3 +27,13 @@ func open(tb testing.TB, path string) *sqlite.Store {
 	})
 	return s
 }
+
+func TestAuditLogConforms(t *testing.T) {
+	storetest.Trail(t, func(t *testing.T, dir string) store.Catalog { return open(t, filepath.Join(dir, "catalog.sqlite")) },
+		func(t *testing.T, _ string, c store.Catalog, sql string) {
+			t.Helper()
+			if err := c.(*sqlite.Store).Tamper(t.Context(), sql); err != nil { //nolint:forcetypeassert // as it was opened
+				t.Fatal(err)
+			}
+		})
+}

@@ -42,7 +42,7 @@ func furnished(t *testing.T, left string) map[string][]byte {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Delete(t.Context(), "acme", store.KindRule, "s-3", 0); err != nil {
+	if err := s.Delete(t.Context(), store.Delete{Tenant: "acme", Kind: store.KindRule, Slug: "s-3"}); err != nil {
 		t.Fatal(err)
 	}
 	switch left {

@@ -41,7 +41,7 @@ func TestAChangeThatDamageInterruptsHasTheResultOfTheFileThatIsKept(t *testing.T
 					return r.Revision, err
 				},
 				"delete": func(s *Store) (int64, error) {
-					return 2, s.Delete(t.Context(), "acme", store.KindRule, "a", 0)
+					return 2, s.Delete(t.Context(), store.Delete{Tenant: "acme", Kind: store.KindRule, Slug: "a"})
 				},
 				"claim": func(s *Store) (int64, error) {
 					jobs, err := s.Claim(t.Context(), now, time.Minute, 10)

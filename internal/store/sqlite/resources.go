@@ -14,7 +14,7 @@ import (
 // The statements are text for SQLite and PostgreSQL alike, but for passSQL. A writer moves the revision first: where several
 // processes write, that row is what they queue up at, and what they read after it is the latest.
 const (
-	columns = `tenant, kind, slug, id, COALESCE(lookup, ''), body, revision, created_at, updated_at`
+	columns = `tenant, kind, slug, id, COALESCE(lookup, ''), body, revision, created_at, updated_at, used_at`
 
 	countSQL       = `UPDATE counters SET value = value + 1 WHERE name = $1 RETURNING value`
 	passSQL        = `UPDATE counters SET value = MAX(value, $1) + 1 WHERE name = 'revision' RETURNING value`
@@ -31,6 +31,7 @@ RETURNING ` + columns
 	listSQL    = `SELECT ` + columns + ` FROM resources WHERE tenant = $1 AND kind = $2 ORDER BY slug`
 	listAllSQL = `SELECT ` + columns + ` FROM resources WHERE kind = $1 ORDER BY tenant, slug`
 	deleteSQL  = `DELETE FROM resources WHERE tenant = $1 AND kind = $2 AND slug = $3`
+	touchSQL   = `UPDATE resources SET used_at = $4 WHERE tenant = $1 AND kind = $2 AND slug = $3 AND used_at < $4`
 )
 
 // Put creates or changes a resource.
@@ -77,7 +78,10 @@ func put(ctx context.Context, tx *sql.Tx, p store.Put) (store.Resource, error) {
 	if taken(err) {
 		return store.Resource{}, fmt.Errorf("%w: its lookup is another %s's", store.ErrConflict, p.Kind)
 	}
-	return r, err
+	if err != nil {
+		return store.Resource{}, err
+	}
+	return r, appendEntries(ctx, tx, p.Records)
 }
 
 // count moves a counter on and returns where it is.
@@ -134,27 +138,41 @@ func (s *Store) List(ctx context.Context, t tenant.ID, k store.Kind) ([]store.Re
 }
 
 // Delete removes a resource.
-func (s *Store) Delete(ctx context.Context, t tenant.ID, k store.Kind, slug string, ifRevision int64) error {
-	revision, err := writeFor(ctx, s, fmt.Sprintf("delete %s %q", k, slug), func(ctx context.Context, tx *sql.Tx) (int64, error) {
+func (s *Store) Delete(ctx context.Context, d store.Delete) error {
+	revision, err := writeFor(ctx, s, fmt.Sprintf("delete %s %q", d.Kind, d.Slug), func(ctx context.Context, tx *sql.Tx) (int64, error) {
 		revision, err := count(ctx, tx, "revision")
 		if err != nil {
 			return 0, err
 		}
 		var id, has int64
-		if err := tx.QueryRowContext(ctx, currentSQL, t, k, slug).Scan(&id, &has); err != nil {
+		if err := tx.QueryRowContext(ctx, currentSQL, d.Tenant, d.Kind, d.Slug).Scan(&id, &has); err != nil {
 			return 0, err
 		}
-		if ifRevision != 0 && ifRevision != has {
-			return 0, fmt.Errorf("%w: it is not at revision %d", store.ErrConflict, ifRevision)
+		if d.IfRevision != 0 && d.IfRevision != has {
+			return 0, fmt.Errorf("%w: it is not at revision %d", store.ErrConflict, d.IfRevision)
 		}
-		_, err = tx.ExecContext(ctx, deleteSQL, t, k, slug)
-		return revision, err
+		if _, err = tx.ExecContext(ctx, deleteSQL, d.Tenant, d.Kind, d.Slug); err != nil {
+			return 0, err
+		}
+		return revision, appendEntries(ctx, tx, d.Records)
 	})
 	if err != nil {
 		return err
 	}
 	s.moved(revision)
 	return nil
+}
+
+// Touch notes when resources were used last.
+func (s *Store) Touch(ctx context.Context, uses []store.Use) error {
+	return s.write(ctx, fmt.Sprintf("note the use of %d resources", len(uses)), func(ctx context.Context, tx *sql.Tx) error {
+		for _, u := range uses {
+			if _, err := tx.ExecContext(ctx, touchSQL, u.Tenant, u.Kind, u.Slug, nanos(u.At)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // Revision is the installation's counter. It comes from memory: a caller may ask at each request.
@@ -192,14 +210,14 @@ type row interface{ Scan(dest ...any) error }
 func scan(from row) (store.Resource, error) {
 	var r store.Resource
 	var body string
-	var created, updated int64
-	err := from.Scan(&r.Tenant, &r.Kind, &r.Slug, &r.ID, &r.Lookup, &body, &r.Revision, &created, &updated)
+	var created, updated, used int64
+	err := from.Scan(&r.Tenant, &r.Kind, &r.Slug, &r.ID, &r.Lookup, &body, &r.Revision, &created, &updated, &used)
 	if err != nil {
 		return store.Resource{}, err
 	}
 	if body != "" {
 		r.Body = json.RawMessage(body)
 	}
-	r.CreatedAt, r.UpdatedAt = moment(created), moment(updated)
+	r.CreatedAt, r.UpdatedAt, r.UsedAt = moment(created), moment(updated), moment(used)
 	return r, nil
 }

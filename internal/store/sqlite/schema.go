@@ -76,6 +76,34 @@ CREATE TABLE integrity (
 
 INSERT INTO integrity (row, commits, checksum) VALUES (1, 0, 0);
 `},
+	{"last use, and the audit log", `
+ALTER TABLE resources ADD COLUMN used_at INTEGER NOT NULL DEFAULT 0;
+-- The hook for changed rows is given a column that a row was written without as it likes: no row is.
+UPDATE resources SET used_at = 0;
+
+CREATE TABLE audit_entries (
+	tenant TEXT    NOT NULL,
+	seq    INTEGER NOT NULL,
+	at     INTEGER NOT NULL,
+	actor  TEXT    NOT NULL,
+	action TEXT    NOT NULL,
+	kind   TEXT    NOT NULL,
+	slug   TEXT    NOT NULL,
+	text   TEXT    NOT NULL,
+	hash   TEXT    NOT NULL,
+	PRIMARY KEY (tenant, seq)
+) STRICT;
+
+CREATE INDEX audit_entries_actor ON audit_entries (tenant, actor, seq);
+CREATE INDEX audit_entries_target ON audit_entries (tenant, kind, slug, seq);
+CREATE INDEX audit_entries_at ON audit_entries (tenant, at);
+
+CREATE TABLE audit_heads (
+	tenant TEXT PRIMARY KEY,
+	seq    INTEGER NOT NULL,
+	hash   TEXT    NOT NULL
+) STRICT;
+`},
 }
 
 // sealedSince is the version of the schema from which on a file has its checksum.

@@ -1,4 +1,4 @@
-// Package sqlite is the embedded provider of the store.Catalog and store.Queue seams: two SQLite files beside the event store, with the
+// Package sqlite is the embedded provider of the seams store.Catalog, store.Queue and store.Trail: two SQLite files beside the event store, with the
 // same content.
 //
 // A change is one transaction on one file and then on the other, each on its one writing connection, and it is on disk in both (write-ahead
@@ -66,6 +66,7 @@ type Store struct {
 var (
 	_ store.Catalog = (*Store)(nil)
 	_ store.Queue   = (*Store)(nil)
+	_ store.Trail   = (*Store)(nil)
 )
 
 // Open opens the catalog, looks whether it is whole, and brings its schema up to date (ErrNewer when a newer PulseStream wrote it). A

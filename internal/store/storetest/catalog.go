@@ -98,8 +98,8 @@ func (s catalogSuite) resources() map[string]func(*testing.T) {
 				second(c.Get(t.Context(), "acme", store.KindMetric, "here")),
 				second(c.Get(t.Context(), "", store.KindRule, "here")),
 				second(c.Find(t.Context(), store.KindRule, "gone")),
-				c.Delete(t.Context(), "acme", store.KindRule, "gone", 0),
-				c.Delete(t.Context(), "acme", store.KindRule, "gone", 7),
+				c.Delete(t.Context(), store.Delete{Tenant: "acme", Kind: store.KindRule, Slug: "gone"}),
+				c.Delete(t.Context(), store.Delete{Tenant: "acme", Kind: store.KindRule, Slug: "gone", IfRevision: 7}),
 			} {
 				wantError(t, err, store.ErrNotFound)
 			}
@@ -129,8 +129,8 @@ func (s catalogSuite) resources() map[string]func(*testing.T) {
 			if mine.ID == theirs.ID {
 				t.Errorf("two resources have the id %d", mine.ID)
 			}
-			must(t, c.Delete(t.Context(), "evil", store.KindRule, "same", 0))
-			wantError(t, c.Delete(t.Context(), "evil", store.KindRule, "same", 0), store.ErrNotFound)
+			must(t, c.Delete(t.Context(), store.Delete{Tenant: "evil", Kind: store.KindRule, Slug: "same"}))
+			wantError(t, c.Delete(t.Context(), store.Delete{Tenant: "evil", Kind: store.KindRule, Slug: "same"}), store.ErrNotFound)
 			wantSlugs(t, c, "evil", store.KindRule)
 			got, err := c.Get(t.Context(), "acme", store.KindRule, "same")
 			must(t, err)

@@ -56,7 +56,7 @@ func (s catalogSuite) changes() map[string]func(*testing.T) {
 						t.Fatalf("the id %d came again", r.ID)
 					}
 					seen[r.ID] = true
-					must(t, c.Delete(t.Context(), "acme", store.KindMetric, "m", 0))
+					must(t, c.Delete(t.Context(), store.Delete{Tenant: "acme", Kind: store.KindMetric, Slug: "m"}))
 				}
 				must(t, c.Close())
 			}
@@ -84,14 +84,14 @@ func (s catalogSuite) changes() map[string]func(*testing.T) {
 			p := store.Put{Tenant: "acme", Kind: store.KindTenant, Slug: "acme", Body: body("1"), IfRevision: -1, At: at()}
 			putting(t, c, p)
 			wantError(t, second(c.Put(t.Context(), p)), store.ErrConflict)
-			must(t, c.Delete(t.Context(), "acme", store.KindTenant, "acme", 0))
+			must(t, c.Delete(t.Context(), store.Delete{Tenant: "acme", Kind: store.KindTenant, Slug: "acme"}))
 			putting(t, c, p)
 		},
 		"a delete that names a revision succeeds at that one only": func(t *testing.T) {
 			c := s.fresh(t)
 			r := simplePut(t, c, "acme", store.KindRule, "r")
-			wantError(t, c.Delete(t.Context(), "acme", store.KindRule, "r", r.Revision+1), store.ErrConflict)
-			must(t, c.Delete(t.Context(), "acme", store.KindRule, "r", r.Revision))
+			wantError(t, c.Delete(t.Context(), store.Delete{Tenant: "acme", Kind: store.KindRule, Slug: "r", IfRevision: r.Revision + 1}), store.ErrConflict)
+			must(t, c.Delete(t.Context(), store.Delete{Tenant: "acme", Kind: store.KindRule, Slug: "r", IfRevision: r.Revision}))
 			wantSlugs(t, c, "acme", store.KindRule)
 		},
 		"a lookup is unique within its kind, over all tenants": func(t *testing.T) {
@@ -114,7 +114,7 @@ func (s catalogSuite) changes() map[string]func(*testing.T) {
 			must(t, put("a", "L")) // its own
 			must(t, put("a", "M"))
 			must(t, put("b", "L"))
-			must(t, c.Delete(t.Context(), "acme", store.KindKey, "b", 0))
+			must(t, c.Delete(t.Context(), store.Delete{Tenant: "acme", Kind: store.KindKey, Slug: "b"}))
 			wantError(t, second(c.Find(t.Context(), store.KindKey, "L")), store.ErrNotFound)
 			must(t, put("c", "L"))
 		},
@@ -139,12 +139,12 @@ func (s catalogSuite) changes() map[string]func(*testing.T) {
 			moves("another tenant's put", true)
 			wantError(t, second(c.Put(t.Context(), store.Put{Tenant: "acme", Kind: store.KindKey, Slug: "k", IfRevision: -1, At: at()})), store.ErrConflict)
 			wantError(t, second(c.Put(t.Context(), store.Put{Tenant: "acme", Kind: store.KindKey, Slug: "l", Lookup: "L", At: at()})), store.ErrConflict)
-			wantError(t, c.Delete(t.Context(), "acme", store.KindKey, "k", 1<<40), store.ErrConflict)
-			wantError(t, c.Delete(t.Context(), "acme", store.KindKey, "gone", 0), store.ErrNotFound)
+			wantError(t, c.Delete(t.Context(), store.Delete{Tenant: "acme", Kind: store.KindKey, Slug: "k", IfRevision: 1 << 40}), store.ErrConflict)
+			wantError(t, c.Delete(t.Context(), store.Delete{Tenant: "acme", Kind: store.KindKey, Slug: "gone"}), store.ErrNotFound)
 			moves("a refused change", false)
 			must(t, c.Queue().Enqueue(t.Context(), "tail", 1, nil))
 			moves("the queue", false)
-			must(t, c.Delete(t.Context(), "acme", store.KindKey, "k", 0))
+			must(t, c.Delete(t.Context(), store.Delete{Tenant: "acme", Kind: store.KindKey, Slug: "k"}))
 			moves("a delete", true)
 		},
 		"of many who change the same revision, one succeeds": func(t *testing.T) {

@@ -17,7 +17,7 @@ func (s catalogSuite) lifecycle() map[string]func(*testing.T) {
 			c := s.reopen(t, dir)
 			kept := putting(t, c, store.Put{Tenant: "acme", Kind: store.KindKey, Slug: "k", Lookup: "L", Body: body("k"), At: at()})
 			simplePut(t, c, "acme", store.KindKey, "deleted")
-			must(t, c.Delete(t.Context(), "acme", store.KindKey, "deleted", 0))
+			must(t, c.Delete(t.Context(), store.Delete{Tenant: "acme", Kind: store.KindKey, Slug: "deleted"}))
 			must(t, c.Queue().Enqueue(t.Context(), "tail", 42, []store.Job{job("acme", "j", at())}))
 			before := revision(t, c)
 			must(t, c.Close())
@@ -107,12 +107,17 @@ func calls(ctx context.Context, c store.Catalog) map[string]error {
 		"Get":      second(c.Get(ctx, "acme", store.KindRule, "r")),
 		"Find":     second(c.Find(ctx, store.KindRule, "L")),
 		"List":     second(c.List(ctx, "acme", store.KindRule)),
-		"Delete":   c.Delete(ctx, "acme", store.KindRule, "r", 0),
+		"Delete":   c.Delete(ctx, store.Delete{Tenant: "acme", Kind: store.KindRule, Slug: "r"}),
 		"Revision": second(c.Revision(ctx)),
 		"Enqueue":  q.Enqueue(ctx, "tail", 2, []store.Job{job("acme", "k", at())}),
 		"Position": second(q.Position(ctx, "tail")),
 		"Claim":    second(q.Claim(ctx, at(), lease, 1)),
 		"Finish":   q.Finish(ctx, j),
 		"Jobs":     second(q.Jobs(ctx, "acme", "", 1)),
+		"Touch":    c.Touch(ctx, []store.Use{{Tenant: "acme", Kind: store.KindRule, Slug: "r", At: at()}}),
+		"Append":   second(c.Trail().Append(ctx, record("acme", "r", 0))),
+		"Read":     second(c.Trail().Read(ctx, "acme", store.EntryQuery{}, 1)),
+		"Walk":     c.Trail().Walk(ctx, "acme", store.Span{}, func(*store.Entry) error { return nil }),
+		"Head":     second(c.Trail().Head(ctx, "acme")),
 	}
 }
