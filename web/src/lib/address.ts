@@ -37,11 +37,14 @@ function decode(text: string | undefined): string | undefined {
 }
 
 const SIGN_IN_ERRORS: Record<string, string> = {
-  access_denied: "The identity provider was told not to let you in.",
-  no_role: "You are known to the identity provider, but none of your groups has a role here. Ask an administrator.",
+  unknown: "There is no such identity provider. Check the tenant, or ask an administrator.",
+  expired: "Signing in took too long, or was begun in another browser. Try again.",
+  denied: "The identity provider did not let you in.",
+  no_role: "The identity provider knows you, but none of your groups has a role here. Ask an administrator.",
+  unverified: "Your e-mail address is not verified at the identity provider. Verify it there and try again.",
   disabled: "Your account here is disabled. Ask an administrator.",
-  unverified_email: "Your e-mail address is not verified at the identity provider. Verify it there and try again.",
-  expired: "Signing in took too long. Try again.",
+  limited: "Too many sign-ins have failed. Wait some minutes and try again.",
+  unavailable: "The identity provider cannot be reached. Try again in a moment.",
 };
 
 /** Words for a failed sign-in at a provider. The address is anybody's to write, so its text is never shown. */
