@@ -150,3 +150,20 @@ test("a viewer sees what viewers may, and is signed out where the session is end
   await context.close();
   expect((await server.call("DELETE", `/v1/members/${id}`)).status).toBe(204);
 });
+
+test("usage counts what was sent, once each", async ({ signedIn: page, server }) => {
+  const before = await server.call("GET", "/v1/usage").then((r) => r.json() as Promise<{ total: { events: number } }>);
+  await server.send(Array.from({ length: 7 }, () => ({ type: "order.placed", source: "shop" })));
+  const figure = page.getByRole("group", { name: "Figure" }).getByRole("button", { name: /^Events/ });
+  await settings(page, "Usage");
+  await expect(async () => {
+    await page.getByRole("button", { name: "24 hours" }).click();
+    await page.getByRole("button", { name: "This month" }).click();
+    await expect(figure.getByTitle(String(before.total.events + 7))).toBeVisible({ timeout: 1500 });
+  }).toPass();
+  await page.getByText("As a table").click();
+  await expect(page.getByRole("row", { name: new RegExp(new Date().toISOString().slice(0, 10)) })).toBeVisible();
+  const download = page.waitForEvent("download");
+  await page.getByRole("button", { name: "Download as CSV" }).click();
+  expect((await download).suggestedFilename()).toBe("usage.csv");
+});
