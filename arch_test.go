@@ -60,6 +60,7 @@ func layout() []place {
 			"signin":   "people sign in by routes of the one table",
 			"signin/*": "and come back from identity providers by others",
 			"usage":    "what tenants have used is shown, and queries are counted as they are answered",
+			"vault":    "the operator sees how secrets are kept, and orders a rotation",
 		}},
 		{name: "ui"},
 		{name: "signin", may: []string{"auth", "tenant"}, beyond: map[string]string{
@@ -95,7 +96,13 @@ func layout() []place {
 			"tenant": "a rule and an incident belong to a tenant",
 		}},
 		{name: "anomaly", may: []string{"series"}},
+		{name: "vault", may: []string{"store", "tenant"}, beyond: map[string]string{
+			"private": "the master key that a server makes for itself is a file for its owner only",
+		}},
+		{name: "vault/awskms"},
+		{name: "private"},
 		{name: "backup", may: append([]string{"store", "store/*", "bus", "catalog", "alert"}, nouns...), beyond: map[string]string{
+			"vault":   "the master key that the server has made for itself belongs to the catalog",
 			"auth":    "a restored server makes no first key",
 			"process": "rollups are computed by the stream's own code",
 		}},
@@ -103,8 +110,8 @@ func layout() []place {
 			"auth": "members, sessions and whose tokens a tenant takes are what authentication reads; their types are its",
 		}},
 		{name: "billing", may: []string{"store", "usage"}, beyond: map[string]string{
-			"egress":         "it calls out only through the dial guard",
-			"notify/webhook": "it signs as webhooks are signed",
+			"egress":   "it calls out only through the dial guard",
+			"notify/*": "it signs as webhooks are signed",
 		}},
 		{name: "usage", may: []string{"store", "series", "tenant"}},
 		{name: "query", may: []string{"store", "metric", "series", "tenant"}, beyond: map[string]string{
@@ -149,7 +156,8 @@ func layout() []place {
 			"tenant": "a source belongs to a tenant",
 		}},
 		{name: "auth", may: []string{"tenant"}, beyond: map[string]string{
-			"store": "the types of the seam: it is declared by its provider",
+			"private": "the first key is left in a file for its owner only",
+			"store":   "the types of the seam: it is declared by its provider",
 		}},
 		{name: "limit", may: []string{"tenant"}},
 		{name: "limit/*", may: []string{"limit", "tenant"}},

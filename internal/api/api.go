@@ -69,6 +69,8 @@ type Deps struct {
 	Meter *usage.Meter
 	// Limits says whether rate limits that should be shared by all processes are each process's own at present; it may be nil.
 	Limits func() bool
+	// Secrets is how secrets in the catalog are kept.
+	Secrets Secrets
 	// Without names what this process leaves to others of its fleet: what brings events in, and all the rest.
 	Without Without
 	// Fleet says how this process stands in its fleet; nil for a server that is alone.
@@ -93,9 +95,10 @@ type Tester interface {
 // api is Deps with the router they are served by.
 type api struct {
 	Deps
-	huma    huma.API
-	mux     *http.ServeMux
-	origins *http.CrossOriginProtection
+	huma     huma.API
+	mux      *http.ServeMux
+	origins  *http.CrossOriginProtection
+	refusals refusals
 }
 
 // Handler is the whole API. Page serves every path that is not the API's.
@@ -142,6 +145,7 @@ func (a *api) apiRoutes() {
 	a.memberRoutes()
 	a.tokenIssuerRoutes()
 	a.adminRoutes()
+	a.secretRoutes()
 	a.eventRoutes()
 	a.metricRoutes()
 	a.sourceRoutes()

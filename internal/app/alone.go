@@ -30,11 +30,15 @@ func (a *App) alone(ctx context.Context, secrets config.Secrets) error {
 	if err != nil {
 		return err
 	}
-	things, err := sqlite.Open(ctx, sqlite.Config{Path: cfg.CatalogPath(), Log: opts.Log})
+	files, err := sqlite.Open(ctx, sqlite.Config{Path: cfg.CatalogPath(), Log: opts.Log})
 	if err != nil {
 		return fmt.Errorf("open the catalog: %w", err)
 	}
-	a.onStop("catalog", func(context.Context) error { return things.Close() })
+	a.onStop("catalog", func(context.Context) error { return files.Close() })
+	things, err := a.openVault(ctx, files, secrets)
+	if err != nil {
+		return err
+	}
 	if err := a.bootstrap(ctx, things, secrets); err != nil {
 		return err
 	}
@@ -93,7 +97,7 @@ func (a *App) alone(ctx context.Context, secrets config.Secrets) error {
 	handler := api.Handler(api.Deps{
 		Log: opts.Log, Now: opts.Now, Keys: auth.NewKeys(things, tokens), Keyring: auth.NewKeyring(things, opts.Now), Tokens: tokens, Signing: signing,
 		Sessions: auth.NewSessions(things), People: a.newPeople(), Issuers: foreign,
-		RateLimit: cfg.RateLimit, Tickets: auth.NewTickets(), Catalog: a.catalog, Registry: registry,
+		RateLimit: cfg.RateLimit, Tickets: auth.NewTickets(), Catalog: a.catalog, Registry: registry, Secrets: a.vault,
 		Events: events, Incidents: incidents, Query: engine, Reports: reports, Vendors: source.NewCatalogue(), Channels: types, Tester: notifier, Door: door,
 		Live: hub.Serve, IncidentChanged: hub.IncidentChanged, Metrics: seen.handler(), Ready: l.refuse, Rebuilding: l.rebuilding, Stalled: a.crew.stalled, Losses: l.losses, Limits: limitsAlone(limits), Partitions: log.Partitions(),
 		Usage: ledger, Meter: a.newMeter(things),
@@ -102,6 +106,6 @@ func (a *App) alone(ctx context.Context, secrets config.Secrets) error {
 	if err := a.listen(ctx, handler, hub.Close); err != nil {
 		return err
 	}
-	a.control(ctx, things, events, log)
+	a.control(ctx, files, events, log)
 	return nil
 }

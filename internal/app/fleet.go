@@ -56,7 +56,7 @@ func (a *App) fleet(ctx context.Context, secrets config.Secrets) error {
 	m.deps = api.Deps{
 		Log: a.opts.Log, Now: a.opts.Now, Keys: auth.NewKeys(m.things, tokens), Keyring: auth.NewKeyring(m.things, a.opts.Now), Tokens: tokens, Signing: signing,
 		Sessions: auth.NewSessions(m.things), People: a.newPeople(), Issuers: foreign,
-		RateLimit: a.cfg.RateLimit, Catalog: a.catalog, Registry: m.registry,
+		RateLimit: a.cfg.RateLimit, Catalog: a.catalog, Registry: m.registry, Secrets: a.vault,
 		Events: m.events, Vendors: source.NewCatalogue(), Metrics: m.seen.handler(), Ready: m.ready, Stalled: a.crew.stalled, Partitions: m.log.Partitions(),
 		Rebuilding: func() *api.Rebuilding { return nil }, Losses: func() []api.Loss { return nil },
 		PublicURL: a.cfg.PublicURL, Version: a.opts.Version, Fleet: m.state,
@@ -102,7 +102,9 @@ func (m *member) open(ctx context.Context) error {
 		return err
 	}
 	m.onStop("catalog changes", func(context.Context) error { unsubscribe(); return nil })
-	m.things = told
+	if m.things, err = m.openVault(ctx, told, m.secrets); err != nil {
+		return err
+	}
 	m.seen = newTelemetry(m.log.Partitions())
 	m.catalog = catalog.New(m.things, told.announced, opts.Now)
 	m.registry = catalog.NewRegistry(m.catalog, opts.Log)
