@@ -142,6 +142,7 @@ func (a *api) routes() {
 
 func (a *api) apiRoutes() {
 	a.tenantRoutes()
+	a.permissionRoutes()
 	a.keyRoutes()
 	a.oauthRoutes()
 	a.sessionRoutes()
