@@ -234,7 +234,7 @@ func (w *world) everything(p *party, routes []route) []string {
 	var all []string
 	for _, r := range routes {
 		kind, _ := kindOf(r.path)
-		if r.method != http.MethodGet || r.permission == "" || r.permission == "tenants:manage" || slices.Contains([]string{"get-overview", "query-metric", "list-events", "live", "get-account"}, r.id) {
+		if r.method != http.MethodGet || r.permission == "" || r.permission == "tenants:manage" || slices.Contains([]string{"get-overview", "query-metric", "list-events", "live", "get-account", "get-usage"}, r.id) {
 			continue
 		}
 		path := r.path
