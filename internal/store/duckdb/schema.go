@@ -9,8 +9,8 @@ import (
 	"github.com/pulsestream/pulsestream/internal/store"
 )
 
-// schemaVersion is that of the tables below; a file says which one it has.
-const schemaVersion = 3
+// schemaVersion is that of the tables below and of the sealed files that they list; a file says which one it has.
+const schemaVersion = 4
 
 // Times are Unix nanoseconds: DuckDB's TIMESTAMP has microseconds only, and comparing its TIMESTAMP_NS with a parameter may
 // round. There are no indexes and no keys: they would have to be held in memory, and slow down every append.
