@@ -35,7 +35,7 @@ type idForm struct {
 }
 
 func idFormOf(rows, blocks int) idForm {
-	f := idForm{blockBits: bits.Len(uint(max(blocks, 1) - 1)), homes: 1} //nolint:gosec // not negative
+	f := idForm{blockBits: bits.Len(uint(max(blocks, 1) - 1)), homes: 1}
 	f.room = lineBits / f.width()
 	if rows > f.room {
 		f.homes = (rows*fillFrom + f.room*fillOf - 1) / (f.room * fillOf)
@@ -98,7 +98,7 @@ func (e *idEncoder) gather(f idForm, blocks []blockEntry) {
 	for i := range blocks {
 		for _, h := range e.hashes[row : row+blocks[i].rows] {
 			to := &e.starts[f.home(h)]
-			e.entries[*to] = printOf(h)<<f.blockBits | uint64(i) //nolint:gosec // an index
+			e.entries[*to] = printOf(h)<<f.blockBits | uint64(i)
 			*to++
 		}
 		row += blocks[i].rows
@@ -127,7 +127,7 @@ func (e *idEncoder) compact(f idForm) {
 func (e *idEncoder) put(dst []byte, f idForm, entries []uint64, full bool) []byte {
 	l := &e.line
 	clear(l[:])
-	l[4] = byte(len(entries))
+	l[4] = byte(len(entries)) //nolint:gosec // at most room
 	if full {
 		l[4] |= lineFull
 	}

@@ -160,7 +160,7 @@ func TestALookReadsNoMoreThanTwoLinesOfAnIndexAndFindsTheirDamage(t *testing.T) 
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer x.Release()
+		defer func() { _ = x.Release() }()
 		var r Reader
 		_, found, err := r.Find(t.Context(), &Set{Segments: []*Segment{x}}, "big", all[0].Source, all[0].ID)
 		if err == nil && !found {

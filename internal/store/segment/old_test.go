@@ -30,7 +30,7 @@ func TestASegmentOfTheReleasesBeforeIsReadAsItIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Release()
+	defer func() { _ = s.Release() }()
 	if err := s.Verify(func(int) error { return nil }); err != nil {
 		t.Error(err)
 	}
