@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/pulsestream/pulsestream/internal/audit"
 	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/catalog"
 	"github.com/pulsestream/pulsestream/internal/ingest"
@@ -34,6 +35,7 @@ type Deps struct {
 	Signing   *auth.Signing
 	Tickets   *auth.Tickets
 	Catalog   *catalog.Catalog
+	Audit     *audit.Catalog
 	Registry  *catalog.Registry
 	Events    store.Events
 	Incidents *Incidents
@@ -128,6 +130,7 @@ func (a *api) apiRoutes() {
 	a.keyRoutes()
 	a.oauthRoutes()
 	a.adminRoutes()
+	a.auditRoutes()
 	a.eventRoutes()
 	a.metricRoutes()
 	a.sourceRoutes()

@@ -30,11 +30,16 @@ type keyView struct {
 	ExpiresAt *time.Time        `json:"expires_at,omitempty"`
 	CreatedBy string            `json:"created_by"`
 	CreatedAt time.Time         `json:"created_at"`
+	UsedAt    *time.Time        `json:"last_used_at,omitempty" doc:"To the minute, by itself or by an access token; absent: never."`
 	Secret    string            `json:"secret,omitempty" doc:"The key itself, ps_<id>_<secret>: shown this once."`
 }
 
 func viewKey(k *auth.StoredKey) keyView {
-	return keyView{ID: k.ID, Name: k.Name, Role: k.Role, Scopes: k.Scopes, Operator: k.Operator, ExpiresAt: k.ExpiresAt, CreatedBy: k.CreatedBy, CreatedAt: k.CreatedAt}
+	v := keyView{ID: k.ID, Name: k.Name, Role: k.Role, Scopes: k.Scopes, Operator: k.Operator, ExpiresAt: k.ExpiresAt, CreatedBy: k.CreatedBy, CreatedAt: k.CreatedAt}
+	if !k.UsedAt.IsZero() {
+		v.UsedAt = &k.UsedAt
+	}
+	return v
 }
 
 type rotateInput struct {

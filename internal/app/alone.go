@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/pulsestream/pulsestream/internal/api"
+	"github.com/pulsestream/pulsestream/internal/audit"
 	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/bus"
 	"github.com/pulsestream/pulsestream/internal/catalog"
@@ -30,11 +31,12 @@ func (a *App) alone(ctx context.Context, secrets config.Secrets) error {
 	if err != nil {
 		return err
 	}
-	things, err := sqlite.Open(ctx, sqlite.Config{Path: cfg.CatalogPath(), Log: opts.Log})
+	files, err := sqlite.Open(ctx, sqlite.Config{Path: cfg.CatalogPath(), Log: opts.Log})
 	if err != nil {
 		return fmt.Errorf("open the catalog: %w", err)
 	}
-	a.onStop("catalog", func(context.Context) error { return things.Close() })
+	a.onStop("catalog", func(context.Context) error { return files.Close() })
+	things := audit.Over(files, opts.Now)
 	if err := a.bootstrap(ctx, things, secrets); err != nil {
 		return err
 	}
@@ -86,7 +88,7 @@ func (a *App) alone(ctx context.Context, secrets config.Secrets) error {
 	tokens := auth.NewTokens(things, signing, cfg.PublicURL)
 	a.whileRunning(signing.Run)
 	handler := api.Handler(api.Deps{
-		Log: opts.Log, Now: opts.Now, Keys: auth.NewKeys(things, tokens), Keyring: auth.NewKeyring(things, opts.Now), Tokens: tokens, Signing: signing, RateLimit: cfg.RateLimit, Tickets: auth.NewTickets(), Catalog: a.catalog, Registry: registry,
+		Log: opts.Log, Now: opts.Now, Keys: a.keys(things, tokens), Keyring: auth.NewKeyring(things, opts.Now), Tokens: tokens, Signing: signing, RateLimit: cfg.RateLimit, Tickets: auth.NewTickets(), Catalog: a.catalog, Audit: things, Registry: registry,
 		Events: events, Incidents: incidents, Query: engine, Reports: reports, Vendors: source.NewCatalogue(), Channels: types, Tester: notifier, Door: door,
 		Live: hub.Serve, IncidentChanged: hub.IncidentChanged, Metrics: seen.handler(), Ready: l.refuse, Rebuilding: l.rebuilding, Stalled: a.crew.stalled, Losses: l.losses, Limits: limitsAlone(limits), Partitions: log.Partitions(),
 		PublicURL: cfg.PublicURL, Version: opts.Version,
@@ -94,6 +96,6 @@ func (a *App) alone(ctx context.Context, secrets config.Secrets) error {
 	if err := a.listen(ctx, handler, hub.Close); err != nil {
 		return err
 	}
-	a.control(ctx, things, events, log)
+	a.control(ctx, files, events, log)
 	return nil
 }

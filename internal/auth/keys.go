@@ -35,6 +35,7 @@ type KeyFinder interface {
 type Keys struct {
 	catalog KeyFinder
 	tokens  TokenReader // nil takes none
+	uses    *Uses       // nil notes none
 
 	mu       sync.RWMutex
 	revision int64 // at which all of known was read
@@ -50,6 +51,12 @@ type TokenReader interface {
 type knownKey struct {
 	principal Principal
 	until     time.Time
+}
+
+// Noting has it note when keys were used last, themselves or by a token.
+func (k *Keys) Noting(uses *Uses) *Keys {
+	k.uses = uses
+	return k
 }
 
 // NewKeys authenticates against a catalog. Tokens may be nil.
@@ -74,6 +81,7 @@ func (k *Keys) Authenticate(ctx context.Context, bearer string, now time.Time) (
 		return Principal{}, fmt.Errorf("cannot authenticate: %w", err)
 	}
 	if p, ok := k.remembered(sum, revision, now); ok {
+		p.use.At(now)
 		return p, nil
 	}
 	known := knownKey{until: now.Add(cacheTTL)}
@@ -86,7 +94,8 @@ func (k *Keys) Authenticate(ctx context.Context, bearer string, now time.Time) (
 	if err != nil {
 		return Principal{}, err
 	}
-	known.principal.Expires = expires
+	known.principal.Expires, known.principal.use = expires, k.uses.ofKey(&known.principal)
+	known.principal.use.At(now)
 	if !expires.IsZero() && expires.Before(known.until) {
 		known.until = expires
 	}

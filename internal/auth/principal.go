@@ -28,6 +28,8 @@ type Principal struct {
 	Expires time.Time
 	// Operator says that the caller runs the installation. It adds what the table gives to operators, and nothing in any tenant.
 	Operator bool
+
+	use *Use // of what was shown
 }
 
 // Can says whether the principal has the permission. The zero principal has none.
