@@ -19,6 +19,7 @@ type Key struct {
 	ExpiresAt *time.Time `json:"expires_at,omitempty"` // nil: never
 	CreatedBy string     `json:"created_by"`
 	CreatedAt time.Time  `json:"created_at"`
+	UsedAt    *time.Time `json:"last_used_at,omitempty"` // to the minute; nil: never
 	Secret    string     `json:"secret"`
 }
 
