@@ -35,7 +35,11 @@ func actions(t *testing.T, l *client.AuditLog, q client.AuditQuery) string {
 func TestChangesAreInTheAuditLogAndACopyOfItCanBeVerified(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
-	acme := s.tenant(client.Tenant{ID: "acme", Name: "Acme"})
+	_, key, err := s.PutTenant(t.Context(), client.Tenant{ID: "acme", Name: "Acme"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	acme := client.New(s.url, key.Secret)
 	const secret = "whsec_" + "c2VjcmV0c2VjcmV0c2VjcmV0"
 	if _, err := acme.PutSource(t.Context(), "stripe", "stripe", secret); err != nil {
 		t.Fatal(err)
@@ -112,7 +116,7 @@ func TestChangesAreInTheAuditLogAndACopyOfItCanBeVerified(t *testing.T) {
 	// A stop writes when keys were used; and what was noted is still so in the server's next life.
 	s.stop()
 	s.start()
-	acme = client.New(s.url, ownSecret(acme))
+	acme = client.New(s.url, key.Secret)
 	if r, err := acme.Audit().Verify(t.Context(), noted.Head); err != nil || !r.OK {
 		t.Errorf("after a restart: %+v, %v", r, err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/notify"
 	"github.com/pulsestream/pulsestream/internal/query"
 	"github.com/pulsestream/pulsestream/internal/report"
+	"github.com/pulsestream/pulsestream/internal/signin"
 	"github.com/pulsestream/pulsestream/internal/source"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/tenant"
@@ -31,7 +32,10 @@ type Deps struct {
 	Now       func() time.Time
 	Keys      Authenticator
 	Keyring   *auth.Keyring
+	Sessions  *auth.Sessions
+	People    *signin.Service
 	Tokens    *auth.Tokens
+	Issuers   *auth.Foreign
 	Signing   *auth.Signing
 	Tickets   *auth.Tickets
 	Catalog   *catalog.Catalog
@@ -87,8 +91,9 @@ type Tester interface {
 // api is Deps with the router they are served by.
 type api struct {
 	Deps
-	huma huma.API
-	mux  *http.ServeMux
+	huma    huma.API
+	mux     *http.ServeMux
+	origins *http.CrossOriginProtection
 }
 
 // Handler is the whole API. Page serves every path that is not the API's.
@@ -99,9 +104,10 @@ func Handler(d Deps, page http.Handler) http.Handler {
 	cfg.CreateHooks = nil // no $schema members in answers
 	cfg.OpenAPIPath, cfg.DocsPath, cfg.SchemasPath = "/openapi", "", ""
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"bearer": {Type: "http", Scheme: "bearer", Description: "An API key, ps_<id>_<secret>, or an access token for one. Keys match `" + auth.KeyPattern + "`."},
+		"bearer":  {Type: "http", Scheme: "bearer", Description: "An API key, ps_<id>_<secret>, or an access token for one. Keys match `" + auth.KeyPattern + "`."},
+		"session": {Type: "apiKey", In: "cookie", Name: secureCookie, Description: "The cookie of a member who has signed in; over plain http it is `" + plainCookie + "`. What changes anything has to come from the server's own pages."},
 	}
-	a := &api{Deps: d, mux: mux}
+	a := &api{Deps: d, mux: mux, origins: ownOrigin(d.PublicURL)}
 	cfg.Transformers = append(cfg.Transformers, a.transform)
 	a.huma = humago.New(mux, cfg)
 	a.routes()
@@ -129,6 +135,9 @@ func (a *api) apiRoutes() {
 	a.tenantRoutes()
 	a.keyRoutes()
 	a.oauthRoutes()
+	a.sessionRoutes()
+	a.memberRoutes()
+	a.tokenIssuerRoutes()
 	a.adminRoutes()
 	a.auditRoutes()
 	a.eventRoutes()

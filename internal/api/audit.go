@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -24,15 +23,6 @@ import (
 // actor is a principal as the audit log has it.
 func actor(p auth.Principal, r *http.Request, requestID string) audit.Actor {
 	return audit.Actor{Tenant: p.Tenant, Subject: p.Subject, Name: p.Name, Address: address(r), UserAgent: r.UserAgent(), RequestID: requestID}
-}
-
-// address is where a request comes from: the peer of its connection.
-func address(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
 }
 
 type auditActor struct {

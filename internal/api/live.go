@@ -35,7 +35,7 @@ func (a *api) liveRoutes() {
 			web.NewProblem(http.StatusUpgradeRequired, "This is a WebSocket.").Write(w)
 			return
 		}
-		a.Live(w, r, p, func(ctx context.Context) bool { return a.Keyring.Holds(ctx, p) })
+		a.Live(w, r, p, func(ctx context.Context) bool { return a.holds(ctx, p) })
 	})
 	a.huma.OpenAPI().AddOperation(&huma.Operation{
 		OperationID: "live", Method: http.MethodGet, Path: "/v1/live", Tags: []string{tag}, Summary: "Live data over a WebSocket",
@@ -43,7 +43,7 @@ func (a *api) liveRoutes() {
 			"or with `\"topic\": \"events\"` or `\"incidents\"` instead of a metric, and `{\"op\": \"unsubscribe\", \"id\": \"a\"}`. " +
 			"Frames come as `snapshot`, then `points`, `events` or `incidents`; a point replaces an earlier one of the same series and time. " +
 			"`{\"op\": \"lagged\", \"dropped\": n}` says that this client was too slow.\n\nNeeds the permission `metrics:read`, for the topics `events:read` or `incidents:read`.",
-		Security:   []map[string][]string{{"bearer": {}}, {}},
+		Security:   []map[string][]string{{"bearer": {}}, {"session": {}}, {}},
 		Parameters: []*huma.Param{{Name: "ticket", In: "query", Description: "From POST /v1/live/tickets, instead of the header.", Schema: &huma.Schema{Type: huma.TypeString}}},
 		Responses:  map[string]*huma.Response{"101": {Description: "Switching to WebSocket."}, "401": {Description: "No or bad credentials."}},
 	})
@@ -53,12 +53,12 @@ func (a *api) liveRoutes() {
 func (a *api) livePrincipal(r *http.Request) (auth.Principal, error) {
 	if ticket := r.URL.Query().Get("ticket"); ticket != "" {
 		p, err := a.Tickets.Redeem(ticket, a.Now())
-		if err == nil && !a.Keyring.Holds(r.Context(), p) {
+		if err == nil && !a.holds(r.Context(), p) {
 			err = auth.ErrBadCredentials
 		}
 		return p, err
 	}
-	p, err := a.Keys.Authenticate(r.Context(), bearer(r), a.Now())
+	p, err := a.caller(r)
 	if err == nil && !p.Can(auth.MetricsRead) && !p.Can(auth.EventsRead) && !p.Can(auth.IncidentsRead) {
 		err = forbidden(p, auth.MetricsRead)
 	}

@@ -27,15 +27,23 @@ func (a *api) problem(err error) *web.Problem {
 	if p := web.ProblemOf(err); p != nil {
 		return p
 	}
+	if p := peopleProblem(err); p != nil {
+		return p
+	}
 	var invalid *metric.Invalid
 	var config notify.ConfigError
 	var used *catalog.InUseError
 	var limit *query.LimitError
+	var fields auth.Invalid
 	switch {
 	case errors.Is(err, auth.ErrNoCredentials):
 		return web.NewProblem(http.StatusUnauthorized, "Send an API key or an access token: Authorization: Bearer ….")
 	case errors.Is(err, auth.ErrBadCredentials):
 		return web.NewProblem(http.StatusUnauthorized, "The API key or token is not known here, or no longer.")
+	case errors.Is(err, auth.ErrIssuerAway):
+		p := web.NewProblem(http.StatusServiceUnavailable, capitalised(err.Error())+": ask again in a moment.")
+		p.RetryAfter = 10 * time.Second
+		return p
 	case errors.Is(err, store.ErrNotFound):
 		return web.NewProblem(http.StatusNotFound, "There is no such thing.")
 	case errors.Is(err, errPrecondition):
@@ -60,6 +68,12 @@ func (a *api) problem(err error) *web.Problem {
 		p := unprocessable("The channel's configuration is not right.")
 		for _, f := range config {
 			p.Errors = append(p.Errors, web.FieldError{Location: "body.config." + f.Field, Message: f.Message})
+		}
+		return p
+	case errors.As(err, &fields):
+		p := unprocessable("It is not right as it is.")
+		for _, f := range fields {
+			p.Errors = append(p.Errors, web.FieldError{Location: "body." + f.Field, Message: f.Message})
 		}
 		return p
 	case errors.Is(err, store.ErrUnavailable):

@@ -42,10 +42,10 @@ type operation struct {
 func register[I, O any](a *api, op operation, handle func(ctx context.Context, p auth.Principal, in *I) (*O, error)) {
 	huma.Register(a.huma, huma.Operation{
 		OperationID: op.id, Method: op.method, Path: op.path, Summary: op.summary, Tags: []string{op.tag},
-		Description:   strings.TrimSpace(op.description + "\n\nNeeds the permission `" + string(op.permission) + "`."),
+		Description:   strings.TrimSpace(op.description + "\n\n" + needs(op.permission)),
 		DefaultStatus: op.status, MaxBodyBytes: op.maxBody,
 		Errors:      append([]int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity}, op.errors...),
-		Security:    []map[string][]string{{"bearer": {}}},
+		Security:    []map[string][]string{{"bearer": {}}, {"session": {}}},
 		Middlewares: huma.Middlewares{a.authenticate(op.permission)},
 	}, func(ctx context.Context, in *I) (*O, error) {
 		p, _ := ctx.Value(principalKey{}).(auth.Principal)
@@ -81,14 +81,24 @@ func (a *api) authenticate(permission auth.Permission) func(huma.Context, func(h
 
 // principal is who sends a request, if they may do what it asks for.
 func (a *api) principal(r *http.Request, permission auth.Permission) (auth.Principal, error) {
-	p, err := a.Keys.Authenticate(r.Context(), bearer(r), a.Now())
+	p, err := a.caller(r)
 	if err != nil {
 		return p, err
 	}
-	if !p.Can(permission) {
+	if permission != anyone && !p.Can(permission) {
 		return p, forbidden(p, permission)
 	}
 	return p, nil
+}
+
+// anyone, in the place of a permission, lets in whoever has credentials. Such a route shows and changes nothing but what is the caller's own.
+const anyone auth.Permission = "*"
+
+func needs(permission auth.Permission) string {
+	if permission == anyone {
+		return "Any credentials are enough."
+	}
+	return "Needs the permission `" + string(permission) + "`."
 }
 
 // forbidden is the answer to somebody who lacks a permission.

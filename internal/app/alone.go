@@ -85,10 +85,13 @@ func (a *App) alone(ctx context.Context, secrets config.Secrets) error {
 	a.beforeQuiet("workers", func(ctx context.Context) error { l.drain(ctx); return nil })
 	a.runNotifier(notifier)
 	signing := auth.NewSigning(things, opts.Now)
-	tokens := auth.NewTokens(things, signing, cfg.PublicURL)
+	foreign := a.newForeign(things, allow)
+	tokens := auth.NewTokens(things, signing, cfg.PublicURL, foreign)
 	a.whileRunning(signing.Run)
 	handler := api.Handler(api.Deps{
-		Log: opts.Log, Now: opts.Now, Keys: a.keys(things, tokens), Keyring: auth.NewKeyring(things, opts.Now), Tokens: tokens, Signing: signing, RateLimit: cfg.RateLimit, Tickets: auth.NewTickets(), Catalog: a.catalog, Audit: things, Registry: registry,
+		Log: opts.Log, Now: opts.Now, Keys: a.keys(things, tokens), Keyring: auth.NewKeyring(things, opts.Now), Tokens: tokens, Signing: signing,
+		Sessions: auth.NewSessions(things), People: a.newPeople(), Issuers: foreign,
+		RateLimit: cfg.RateLimit, Tickets: auth.NewTickets(), Catalog: a.catalog, Audit: things, Registry: registry,
 		Events: events, Incidents: incidents, Query: engine, Reports: reports, Vendors: source.NewCatalogue(), Channels: types, Tester: notifier, Door: door,
 		Live: hub.Serve, IncidentChanged: hub.IncidentChanged, Metrics: seen.handler(), Ready: l.refuse, Rebuilding: l.rebuilding, Stalled: a.crew.stalled, Losses: l.losses, Limits: limitsAlone(limits), Partitions: log.Partitions(),
 		PublicURL: cfg.PublicURL, Version: opts.Version,

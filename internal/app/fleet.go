@@ -46,9 +46,16 @@ func (a *App) fleet(ctx context.Context, secrets config.Secrets) error {
 		return err
 	}
 	signing := auth.NewSigning(m.things, a.opts.Now)
-	tokens := auth.NewTokens(m.things, signing, a.cfg.PublicURL)
+	allow, err := a.cfg.Egress()
+	if err != nil {
+		return err
+	}
+	foreign := a.newForeign(m.things, allow)
+	tokens := auth.NewTokens(m.things, signing, a.cfg.PublicURL, foreign)
 	m.deps = api.Deps{
-		Log: a.opts.Log, Now: a.opts.Now, Keys: a.keys(m.things, tokens), Keyring: auth.NewKeyring(m.things, a.opts.Now), Tokens: tokens, Signing: signing, RateLimit: a.cfg.RateLimit, Catalog: a.catalog, Audit: m.things, Registry: m.registry,
+		Log: a.opts.Log, Now: a.opts.Now, Keys: a.keys(m.things, tokens), Keyring: auth.NewKeyring(m.things, a.opts.Now), Tokens: tokens, Signing: signing,
+		Sessions: auth.NewSessions(m.things), People: a.newPeople(), Issuers: foreign,
+		RateLimit: a.cfg.RateLimit, Catalog: a.catalog, Audit: m.things, Registry: m.registry,
 		Events: m.events, Vendors: source.NewCatalogue(), Metrics: m.seen.handler(), Ready: m.ready, Stalled: a.crew.stalled, Partitions: m.log.Partitions(),
 		Rebuilding: func() *api.Rebuilding { return nil }, Losses: func() []api.Loss { return nil },
 		PublicURL: a.cfg.PublicURL, Version: a.opts.Version, Fleet: m.state,

@@ -65,3 +65,10 @@ func (a Actor) shown(t tenant.ID) store.Actor {
 	}
 	return store.Actor{Subject: a.Subject, Name: a.Name, Address: a.Address, UserAgent: a.UserAgent}
 }
+
+// As says that who does what is done with the context has turned out to be somebody: from where they came stays.
+func As(ctx context.Context, t tenant.ID, subject, name string) context.Context {
+	a, _ := ctx.Value(actorKey{}).(Actor)
+	a.Tenant, a.Subject, a.Name = t, subject, name
+	return With(ctx, a)
+}

@@ -29,14 +29,8 @@ type kind struct {
 	list bool
 }
 
-// Kinds that branches of this release bring along.
-const (
-	kindMember   store.Kind = "member"
-	kindSession  store.Kind = "session"
-	kindProvider store.Kind = "provider"
-	kindIssuer   store.Kind = "token-issuer"
-	kindDataKey  store.Kind = "data-key"
-)
+// kindDataKey is of package vault.
+const kindDataKey store.Kind = "data-key"
 
 // kinds has a row for every kind of resource; a test looks for those that lack one.
 func kinds() map[store.Kind]kind {
@@ -53,11 +47,12 @@ func kinds() map[store.Kind]kind {
 			"enabled"}, said: around},
 		store.KindChannel: {shown: []string{"name", "type"}},
 		store.KindNote:    {as: "incident", made: "note", changed: "note", list: true},
-		kindMember: {shown: []string{"email", "name", "role", "state", "groups", "identities", "external_id", "created_by"}, bookkeeping: []string{"secrets.totp_last"},
+		store.KindMember: {shown: []string{"email", "name", "role", "state", "groups", "identities", "external_id", "created_by"}, bookkeeping: []string{"secrets.totp_last"},
 			made: "make"},
-		kindSession:  {shown: []string{"member", "method", "provider", "created_at", "expires_at", "address", "user_agent"}, made: "begin", removed: "end"},
-		kindProvider: {shown: []string{"name", "type", "issuer", "client_id", "scopes", "groups_claim", "groups_attribute", "roles", "default_role", "require_verified_email", "metadata_url"}},
-		kindIssuer:   {shown: []string{"issuer", "jwks_url", "audience", "algorithms", "role", "scopes", "subject"}},
+		store.KindSession: {shown: []string{"member", "method", "provider", "created_at", "expires_at", "address", "user_agent"}, made: "begin", removed: "end"},
+		store.KindProvider: {shown: []string{"name", "type", "issuer", "client_id", "scopes", "groups_claim", "groups_attribute", "roles", "default_role", "require_verified_email",
+			"metadata_url", "metadata_xml"}},
+		store.KindTokenIssuer: {shown: []string{"name", "issuer", "jwks_url", "audience", "algorithms", "role", "scopes", "subject"}},
 	}
 }
 

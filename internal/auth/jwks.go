@@ -43,7 +43,11 @@ var errToken = errors.New("not a token that is trusted here")
 
 // ParseKeySet reads a JWKS. Keys for something else than signatures are left out; a set that is ambiguous, or has a key that is too weak or not what it
 // says, is refused as a whole.
-func ParseKeySet(b []byte) (*KeySet, error) {
+func ParseKeySet(b []byte) (*KeySet, error) { return parseKeySet(b, algorithms()) }
+
+// parseKeySet is ParseKeySet where only some algorithms are taken: keys for others are left out, and a key that names none is for the first of them that
+// fits it.
+func parseKeySet(b []byte, allowed []jose.SignatureAlgorithm) (*KeySet, error) {
 	if len(b) > maxKeySetBytes {
 		return nil, fmt.Errorf("a key set has at most %d bytes", maxKeySetBytes)
 	}
@@ -58,7 +62,7 @@ func ParseKeySet(b []byte) (*KeySet, error) {
 	}
 	set := &KeySet{keys: map[string]jose.JSONWebKey{}}
 	for i, r := range raw.Keys {
-		key, usable, err := parseKey(r)
+		key, usable, err := parseKey(r, allowed)
 		if err != nil {
 			return nil, fmt.Errorf("key %d: %w", i+1, err)
 		}
@@ -74,9 +78,10 @@ func ParseKeySet(b []byte) (*KeySet, error) {
 }
 
 // parseKey reads one key; usable is false for one that is for something else.
-func parseKey(b []byte) (key jose.JSONWebKey, usable bool, err error) {
+func parseKey(b []byte, allowed []jose.SignatureAlgorithm) (key jose.JSONWebKey, usable bool, err error) {
 	var about struct {
 		KeyType    string   `json:"kty"`
+		Use        string   `json:"use"`
 		Operations []string `json:"key_ops"`
 		Private    string   `json:"d"`
 	}
@@ -89,20 +94,20 @@ func parseKey(b []byte) (key jose.JSONWebKey, usable bool, err error) {
 	case about.Private != "":
 		return key, false, errors.New("it is a private key: publish the public one, and replace this one")
 	}
+	if about.Use != "" && about.Use != "sig" || about.Operations != nil && !slices.Contains(about.Operations, "verify") {
+		return key, false, nil // it need not be of a kind that is known here
+	}
 	if err := key.UnmarshalJSON(b); err != nil {
 		return key, false, err
 	}
-	if key.Use != "" && key.Use != "sig" || about.Operations != nil && !slices.Contains(about.Operations, "verify") {
-		return key, false, nil
-	}
-	if err := checkKey(&key); err != nil {
+	if err := checkKey(&key, allowed); err != nil {
 		return key, false, err
 	}
-	return key, true, nil
+	return key, slices.Contains(allowed, jose.SignatureAlgorithm(key.Algorithm)), nil
 }
 
 // checkKey finds out whether a key can be trusted, and sets its algorithm.
-func checkKey(key *jose.JSONWebKey) error {
+func checkKey(key *jose.JSONWebKey, allowed []jose.SignatureAlgorithm) error {
 	var fit []jose.SignatureAlgorithm
 	switch k := key.Key.(type) {
 	case *rsa.PublicKey:
@@ -133,6 +138,9 @@ func checkKey(key *jose.JSONWebKey) error {
 	}
 	if key.Algorithm == "" && len(fit) > 0 {
 		key.Algorithm = string(fit[0])
+		if i := slices.IndexFunc(allowed, func(a jose.SignatureAlgorithm) bool { return slices.Contains(fit, a) }); i >= 0 {
+			key.Algorithm = string(allowed[i])
+		}
 	}
 	if !slices.Contains(fit, jose.SignatureAlgorithm(key.Algorithm)) {
 		return fmt.Errorf("a %T cannot be used with the algorithm %q", key.Key, key.Algorithm)
@@ -167,19 +175,26 @@ type header struct {
 	Type      string `json:"typ"`
 }
 
-// verify returns what was signed. Only the compact form is taken, and only what is written the one way it can be.
-func (s *KeySet) verify(token string) (h header, payload []byte, err error) {
+// compact takes a token apart without believing any of it. Only the compact form is taken, and only what is written the one way it can be.
+func compact(token string) (h header, payload []byte, err error) {
 	if len(token) > maxTokenBytes || strings.Count(token, ".") != 2 {
 		return h, nil, errToken
 	}
-	first, _, _ := strings.Cut(token, ".")
+	var parts [3][]byte
+	i := 0
 	for part := range strings.SplitSeq(token, ".") {
-		if _, err := base64.RawURLEncoding.Strict().DecodeString(part); err != nil || strings.ContainsAny(part, "\r\n") {
+		if parts[i], err = base64.RawURLEncoding.Strict().DecodeString(part); err != nil || strings.ContainsAny(part, "\r\n") {
 			return h, nil, errToken
 		}
+		i++
 	}
-	text, _ := base64.RawURLEncoding.DecodeString(first)
-	if h, err = readHeader(text); err != nil {
+	h, err = readHeader(parts[0])
+	return h, parts[1], err
+}
+
+// verify returns what was signed.
+func (s *KeySet) verify(token string) (h header, payload []byte, err error) {
+	if h, _, err = compact(token); err != nil {
 		return h, nil, errToken
 	}
 	key, ok := s.key(h.KeyID)
@@ -227,41 +242,54 @@ func (s *KeySet) key(id string) (jose.JSONWebKey, bool) {
 
 // readHeader refuses what would have to be understood or followed: critical extensions, keys and addresses of keys, members that are there twice.
 func readHeader(b []byte) (h header, err error) {
+	m, err := members(b)
+	if err != nil {
+		return h, err
+	}
+	for _, name := range []string{"crit", "jku", "jwk", "x5u", "x5c", "b64", "zip"} {
+		if _, there := m[name]; there {
+			return h, errToken
+		}
+	}
+	for name, to := range map[string]*string{"alg": &h.Algorithm, "kid": &h.KeyID, "typ": &h.Type} {
+		if value, there := m[name]; there && json.Unmarshal(value, to) != nil {
+			return h, errToken
+		}
+	}
+	return h, nil
+}
+
+func (h header) algorithm() jose.SignatureAlgorithm { return jose.SignatureAlgorithm(h.Algorithm) }
+
+// isAccessToken says whether a header is that of an access token (RFC 9068), and of no other kind of JWT.
+func (h header) isAccessToken() bool {
+	return strings.EqualFold(strings.TrimPrefix(strings.ToLower(h.Type), "application/"), tokenType)
+}
+
+// members is a JSON object's members by their exact names, none of them there twice.
+func members(b []byte) (map[string]json.RawMessage, error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return h, errToken
+		return nil, errToken
 	}
-	seen := map[string]bool{}
+	out := map[string]json.RawMessage{}
 	for d.More() {
 		t, err := d.Token()
 		name, ok := t.(string)
-		if err != nil || !ok || seen[name] {
-			return h, errToken
+		if _, twice := out[name]; err != nil || !ok || twice {
+			return nil, errToken
 		}
-		seen[name] = true
 		var value json.RawMessage
 		if err := d.Decode(&value); err != nil {
-			return h, errToken
+			return nil, errToken
 		}
-		switch name {
-		case "alg":
-			err = json.Unmarshal(value, &h.Algorithm)
-		case "kid":
-			err = json.Unmarshal(value, &h.KeyID)
-		case "typ":
-			err = json.Unmarshal(value, &h.Type)
-		case "crit", "jku", "jwk", "x5u", "x5c", "b64", "zip":
-			err = errToken
-		}
-		if err != nil {
-			return h, errToken
-		}
+		out[name] = value
 	}
 	if _, err := d.Token(); err != nil {
-		return h, errToken
+		return nil, errToken
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return h, errToken
+		return nil, errToken
 	}
-	return h, nil
+	return out, nil
 }

@@ -95,5 +95,7 @@ func Lookup(full string) string {
 func random(n int) string {
 	b := make([]byte, n)
 	_, _ = rand.Read(b) // never fails: the runtime ends the program first
-	return strings.ToLower(base32.StdEncoding.EncodeToString(b))
+	return encode(b)
 }
+
+func encode(b []byte) string { return strings.ToLower(base32.StdEncoding.EncodeToString(b)) }

@@ -101,10 +101,14 @@ func (k *Keyring) Get(ctx context.Context, t tenant.ID, id string) (StoredKey, e
 	return storedKey(&r)
 }
 
-// Holds says whether a principal is still what it was: false once its key is revoked. Where that cannot be told now, it holds.
+// Holds says whether a principal is still what it was: false once its key is revoked, or the issuer of its token is
+// another. Where that cannot be told now, it holds.
 func (k *Keyring) Holds(ctx context.Context, p Principal) bool {
 	if !p.Expires.IsZero() && !k.now().Before(p.Expires) {
 		return false
+	}
+	if strings.HasPrefix(p.Subject, issuerPrefix) {
+		return k.holdsIssuer(ctx, p)
 	}
 	id, isKey := strings.CutPrefix(p.Subject, keySubject(""))
 	if !isKey {

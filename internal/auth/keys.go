@@ -6,20 +6,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/store"
 )
 
-const (
-	// cacheTTL bounds how long a revoked key can go on where the catalog's revision lags, as it may between processes.
-	cacheTTL = 5 * time.Second
-	// cacheSize bounds memory: about 300 bytes each.
-	cacheSize = 10_000
-	// longestKey is that of a first key that is given.
-	longestKey = 4096
-)
+// longestKey is that of a first key that is given.
+const longestKey = 4096
 
 // KeyFinder is what Keys needs of the catalog.
 type KeyFinder interface {
@@ -36,21 +29,13 @@ type Keys struct {
 	catalog KeyFinder
 	tokens  TokenReader // nil takes none
 	uses    *Uses       // nil notes none
-
-	mu       sync.RWMutex
-	revision int64 // at which all of known was read
-	known    map[[sha256.Size]byte]knownKey
+	memory
 }
 
 // TokenReader reads access tokens.
 type TokenReader interface {
 	// Read returns who a token speaks for and until when, or ErrBadCredentials.
 	Read(ctx context.Context, token string, now time.Time) (Principal, time.Time, error)
-}
-
-type knownKey struct {
-	principal Principal
-	until     time.Time
 }
 
 // Noting has it note when keys were used last, themselves or by a token.
@@ -61,7 +46,7 @@ func (k *Keys) Noting(uses *Uses) *Keys {
 
 // NewKeys authenticates against a catalog. Tokens may be nil.
 func NewKeys(catalog KeyFinder, tokens TokenReader) *Keys {
-	return &Keys{catalog: catalog, tokens: tokens, known: map[[sha256.Size]byte]knownKey{}}
+	return &Keys{catalog: catalog, tokens: tokens}
 }
 
 // Authenticate returns who holds the bearer token (what follows "Bearer " in the header): ErrNoCredentials when it is empty,
@@ -84,10 +69,11 @@ func (k *Keys) Authenticate(ctx context.Context, bearer string, now time.Time) (
 		p.use.At(now)
 		return p, nil
 	}
-	known := knownKey{until: now.Add(cacheTTL)}
+	known := knownPrincipal{until: now.Add(cacheTTL)}
 	var expires time.Time
 	if k.tokens != nil && isToken(bearer) {
 		known.principal, expires, err = k.tokens.Read(ctx, bearer, now)
+		known.principal.Method = MethodToken
 	} else {
 		known.principal, expires, err = k.find(ctx, hex.EncodeToString(sum[:]), now)
 	}
@@ -111,46 +97,7 @@ func (k *Keys) find(ctx context.Context, lookup string, now time.Time) (p Princi
 	if err != nil {
 		return p, expires, fmt.Errorf("cannot authenticate: %w", err)
 	}
-	return principalOf(&r, now)
-}
-
-func (k *Keys) remembered(sum [sha256.Size]byte, revision int64, now time.Time) (Principal, bool) {
-	k.mu.RLock()
-	defer k.mu.RUnlock()
-	if k.revision != revision {
-		return Principal{}, false
-	}
-	e, ok := k.known[sum]
-	return e.principal, ok && now.Before(e.until)
-}
-
-func (k *Keys) remember(sum [sha256.Size]byte, e knownKey, revision int64, now time.Time) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if revision < k.revision {
-		return // the catalog has changed since this was read
-	}
-	if revision > k.revision {
-		clear(k.known)
-		k.revision = revision
-	}
-	if len(k.known) >= cacheSize {
-		k.makeRoom(now)
-	}
-	k.known[sum] = e
-}
-
-// makeRoom drops what has expired, and anything at all if nothing has: it costs one read to have it back.
-func (k *Keys) makeRoom(now time.Time) {
-	for sum, e := range k.known {
-		if !now.Before(e.until) {
-			delete(k.known, sum)
-		}
-	}
-	for sum := range k.known {
-		if len(k.known) < cacheSize {
-			return
-		}
-		delete(k.known, sum)
-	}
+	p, expires, err = principalOf(&r, now)
+	p.Method = MethodKey
+	return p, expires, err
 }

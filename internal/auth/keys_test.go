@@ -109,8 +109,8 @@ func TestAKeyIsItsPrincipalAndNothingElseIs(t *testing.T) {
 	}
 	k := NewKeys(c, nil)
 	for bearer, want := range map[string]Principal{
-		full: {Tenant: "acme", Subject: "key:" + id, Name: "the " + id, Role: RoleEditor},
-		"any form, say a passphrase of many words": {Tenant: "other", Subject: "key:odd", Name: "the odd", Role: RoleIngest},
+		full: {Tenant: "acme", Subject: "key:" + id, Name: "the " + id, Role: RoleEditor, Method: MethodKey},
+		"any form, say a passphrase of many words": {Tenant: "other", Subject: "key:odd", Name: "the odd", Role: RoleIngest, Method: MethodKey},
 	} {
 		for range 2 { // the second comes from memory
 			if got, err := k.Authenticate(t.Context(), bearer, start()); err != nil || got != want {
@@ -152,7 +152,7 @@ func TestAKeyInUseIsReadOnceInAWhile(t *testing.T) {
 	for i, step := range []struct {
 		after time.Duration
 		finds int
-	}{{0, 1}, {0, 1}, {cacheTTL - 1, 1}, {1, 2}, {time.Second, 2}, {time.Hour, 3}} {
+	}{{0, 1}, {0, 1}, {cacheTTL - 1, 1}, {1, 2}, {cacheTTL - 2, 2}, {time.Hour, 3}} {
 		now = now.Add(step.after)
 		if _, err := k.Authenticate(t.Context(), "secret", now); err != nil || c.finds != step.finds {
 			t.Errorf("step %d: %d reads, %v; want %d", i, c.finds, err, step.finds)
@@ -240,12 +240,12 @@ func TestTheCacheIsBounded(t *testing.T) {
 		return s
 	}
 	for i := range cacheSize + 100 {
-		k.remember(sum(i), knownKey{until: start().Add(time.Duration(i%2) * time.Hour)}, 0, start().Add(-time.Minute))
+		k.remember(sum(i), knownPrincipal{until: start().Add(time.Duration(i%2) * time.Hour)}, 0, start().Add(-time.Minute))
 	}
 	if len(k.known) != cacheSize {
 		t.Fatalf("%d keys are remembered, want %d", len(k.known), cacheSize)
 	}
-	k.remember(sum(-1), knownKey{until: start().Add(time.Hour)}, 0, start())
+	k.remember(sum(-1), knownPrincipal{until: start().Add(time.Hour)}, 0, start())
 	if n := len(k.known); n < cacheSize/2-100 || n > cacheSize/2+100 {
 		t.Errorf("after half of them expired, %d are remembered", n)
 	}

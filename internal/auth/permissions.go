@@ -48,6 +48,8 @@ const (
 	MembersWrite    Permission = "members:write"
 	KeysRead        Permission = "keys:read"
 	KeysWrite       Permission = "keys:write"
+	IdentityRead    Permission = "identity:read"
+	IdentityWrite   Permission = "identity:write"
 	AuditRead       Permission = "audit:read"
 	UsageRead       Permission = "usage:read"
 	TenantsManage   Permission = "tenants:manage"
@@ -89,6 +91,8 @@ var permissions = []Grant{
 	{MembersWrite, "Invite members, change their roles, remove them.", []Role{RoleOwner, RoleAdmin}, false},
 	{KeysRead, "See API keys, without their secrets.", []Role{RoleOwner, RoleAdmin}, false},
 	{KeysWrite, "Make and revoke API keys.", []Role{RoleOwner, RoleAdmin}, false},
+	{IdentityRead, "See identity providers and issuers of tokens, without their secrets.", []Role{RoleOwner, RoleAdmin}, false},
+	{IdentityWrite, "Make, change and remove identity providers and issuers of tokens.", []Role{RoleOwner, RoleAdmin}, false},
 	{AuditRead, "Read the audit log.", []Role{RoleOwner, RoleAdmin}, false},
 	{UsageRead, "See usage and quotas.", []Role{RoleOwner, RoleAdmin}, false},
 	{Permission: TenantsManage, Description: "Make, change and see the tenants of the installation, and make keys for them.", Operator: true},

@@ -26,11 +26,29 @@ type Principal struct {
 	Scope Scope
 	// Expires is when the credentials that were shown end; zero: they don't by themselves.
 	Expires time.Time
+	// Method is how the caller has shown who it is.
+	Method Method
+	// Session is the id of the session that a member has signed in for; empty for keys and tokens.
+	Session string
 	// Operator says that the caller runs the installation. It adds what the table gives to operators, and nothing in any tenant.
 	Operator bool
+	// revision is that of the tenant's issuer whose token was shown; 0 for all others.
+	revision int64
 
 	use *Use // of what was shown
 }
+
+// Method is a way to show who one is.
+type Method string
+
+// The methods. A member's session has that of the sign-in.
+const (
+	MethodPassword Method = "password"
+	MethodOIDC     Method = "oidc"
+	MethodSAML     Method = "saml"
+	MethodKey      Method = "key"
+	MethodToken    Method = "token"
+)
 
 // Can says whether the principal has the permission. The zero principal has none.
 func (p Principal) Can(what Permission) bool {

@@ -19,6 +19,7 @@ type Tokens struct {
 	signing *Signing
 	catalog TokenStore
 	issuer  string // "" takes any of ours: then each request's host makes one
+	foreign *Foreign
 }
 
 // TokenStore is what Tokens needs of the catalog.
@@ -27,9 +28,9 @@ type TokenStore interface {
 	Find(ctx context.Context, k store.Kind, lookup string) (store.Resource, error)
 }
 
-// NewTokens makes Tokens. Issuer is the public address of the installation, "" if it has none.
-func NewTokens(catalog TokenStore, signing *Signing, issuer string) *Tokens {
-	return &Tokens{signing: signing, catalog: catalog, issuer: strings.TrimRight(issuer, "/")}
+// NewTokens makes Tokens. Issuer is the public address of the installation, "" if it has none; foreign reads the tokens of tenants' own issuers, nil for none.
+func NewTokens(catalog TokenStore, signing *Signing, issuer string, foreign *Foreign) *Tokens {
+	return &Tokens{signing: signing, catalog: catalog, issuer: strings.TrimRight(issuer, "/"), foreign: foreign}
 }
 
 // TokenLifetime is how long an access token is good.
@@ -144,11 +145,14 @@ func (k *Tokens) Read(ctx context.Context, token string, now time.Time) (p Princ
 		return p, expires, fmt.Errorf("cannot authenticate: %w", err)
 	}
 	h, payload, err := set.verify(token)
+	if err != nil && k.foreign != nil {
+		return k.foreign.read(ctx, token, now)
+	}
 	if err != nil {
 		return p, expires, ErrBadCredentials
 	}
 	var c claims
-	if !strings.EqualFold(strings.TrimPrefix(h.Type, "application/"), tokenType) || json.Unmarshal(payload, &c) != nil || !k.good(&c, now) {
+	if !h.isAccessToken() || json.Unmarshal(payload, &c) != nil || !k.good(&c, now) {
 		return p, expires, ErrBadCredentials
 	}
 	r, err := k.catalog.Get(ctx, tenant.ID(c.Tenant), store.KindKey, c.Client)

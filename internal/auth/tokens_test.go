@@ -33,7 +33,7 @@ func newBench(t *testing.T, issuer string) *bench {
 	b := &bench{catalog: newCatalog(t), now: start()}
 	clock := func() time.Time { return b.now }
 	b.signing = NewSigning(b.catalog, clock)
-	b.tokens = NewTokens(b.catalog, b.signing, issuer)
+	b.tokens = NewTokens(b.catalog, b.signing, issuer, nil)
 	b.keys = NewKeys(b.catalog, b.tokens)
 	b.ring = NewKeyring(b.catalog, clock)
 	return b

@@ -13,16 +13,20 @@ type Kind string
 
 // The kinds of resources.
 const (
-	KindTenant     Kind = "tenant"
-	KindKey        Kind = "key"
-	KindSigningKey Kind = "signing-key" // what access tokens are signed with
-	KindSource     Kind = "source"
-	KindMetric     Kind = "metric"
-	KindRule       Kind = "rule"
-	KindChannel    Kind = "channel"
-	KindNote       Kind = "note"       // acknowledgements and comments of incidents
-	KindTransition Kind = "transition" // a copy of every incident transition: the log could not give them back
-	KindCursor     Kind = "cursor"     // how far a tail (the notifier's) has read
+	KindTenant      Kind = "tenant"
+	KindKey         Kind = "key"
+	KindSigningKey  Kind = "signing-key"  // what access tokens are signed with
+	KindTokenIssuer Kind = "token-issuer" // whose access tokens a tenant takes besides ours
+	KindMember      Kind = "member"       // a person in a tenant
+	KindSession     Kind = "session"      // a member's, since they have signed in
+	KindProvider    Kind = "provider"     // where members come from
+	KindSource      Kind = "source"
+	KindMetric      Kind = "metric"
+	KindRule        Kind = "rule"
+	KindChannel     Kind = "channel"
+	KindNote        Kind = "note"       // acknowledgements and comments of incidents
+	KindTransition  Kind = "transition" // a copy of every incident transition: the log could not give them back
+	KindCursor      Kind = "cursor"     // how far a tail (the notifier's) has read
 )
 
 // Resource is one thing people configure. Body is its JSON, whose shape is its noun's affair.
