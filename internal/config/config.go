@@ -31,6 +31,7 @@ type Serve struct {
 	RateLimit   float64  `help:"Events a second that each tenant may send on average; 0 is no limit." default:"0" placeholder:"EVENTS_PER_SECOND"`
 	EgressAllow []string `help:"A range of private addresses that outgoing requests may reach all the same; repeatable." placeholder:"CIDR"`
 	PublicURL   string   `help:"How the server is reached from outside, for the addresses it shows; the request's host when missing." placeholder:"URL"`
+	BillingURL  string   `help:"Where usage of hours that are over is sent as CloudEvents, signed with the secret in PULSESTREAM_BILLING_SECRET." placeholder:"URL"`
 	LogFormat   string   `help:"json (Elastic Common Schema) or text." enum:"json,text" default:"json"`
 	LogLevel    string   `help:"debug, info, warn or error." enum:"debug,info,warn,error" default:"info"`
 	Partitions  int      `help:"Partitions of a new log; an existing one keeps its own." default:"4" hidden:""`
@@ -40,6 +41,8 @@ type Serve struct {
 type Secrets struct {
 	// BootstrapAPIKey is the first administrator key of an empty store; one is made when it is empty.
 	BootstrapAPIKey string
+	// BillingSecret signs what is sent to BillingURL: whsec_ and the base64 of 24 to 64 bytes, by Standard Webhooks.
+	BillingSecret string
 }
 
 // Timeouts that no operator needs to set.
@@ -69,6 +72,11 @@ func (s *Serve) Check() error {
 	if s.PublicURL != "" {
 		if u, err := url.Parse(s.PublicURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			errs = append(errs, fmt.Errorf("--public-url %q: write it as https://HOST", s.PublicURL))
+		}
+	}
+	if s.BillingURL != "" {
+		if u, err := url.Parse(s.BillingURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			errs = append(errs, errors.New("--billing-url: write it as https://HOST/PATH"))
 		}
 	}
 	return errors.Join(append(errs, s.fleet()...)...)
@@ -191,5 +199,5 @@ func (s *Serve) ReportsDir() string { return filepath.Join(s.DataDir, "reports")
 
 // SecretsFromEnvironment reads the secrets.
 func SecretsFromEnvironment() Secrets {
-	return Secrets{BootstrapAPIKey: os.Getenv("PULSESTREAM_BOOTSTRAP_API_KEY")}
+	return Secrets{BootstrapAPIKey: os.Getenv("PULSESTREAM_BOOTSTRAP_API_KEY"), BillingSecret: os.Getenv("PULSESTREAM_BILLING_SECRET")}
 }
