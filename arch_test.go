@@ -60,13 +60,16 @@ func layout() []place {
 			"notify":   "channels are checked when they are saved, and tried on request",
 			"report":   "reports are ordered, shown and downloaded by routes of the one table",
 			"signin":   "people sign in by routes of the one table",
+			"scim":     "directories provision by others",
 			"signin/*": "and come back from identity providers by others",
 			"usage":    "what tenants have used is shown, and queries are counted as they are answered",
+			"vault":    "the operator sees how secrets are kept, and orders a rotation",
 		}},
 		{name: "ui"},
 		{name: "signin", may: []string{"auth", "tenant"}, beyond: map[string]string{
 			"catalog": "members, sessions and identity providers are configured things",
 			"store":   "the sentinels of the seam",
+			"scim":    "a directory's users and groups are members and their groups",
 		}},
 		{name: "signin/*", may: []string{"signin"}, beyond: map[string]string{
 			"egress": "identity providers are asked only through the dial guard",
@@ -97,7 +100,13 @@ func layout() []place {
 			"tenant": "a rule and an incident belong to a tenant",
 		}},
 		{name: "anomaly", may: []string{"series"}},
+		{name: "vault", may: []string{"store", "tenant"}, beyond: map[string]string{
+			"private": "the master key that a server makes for itself is a file for its owner only",
+		}},
+		{name: "vault/awskms"},
+		{name: "private"},
 		{name: "backup", may: append([]string{"store", "store/*", "bus", "catalog", "alert"}, nouns...), beyond: map[string]string{
+			"vault":   "the master key that the server has made for itself belongs to the catalog",
 			"auth":    "a restored server makes no first key",
 			"process": "rollups are computed by the stream's own code",
 		}},
@@ -152,8 +161,10 @@ func layout() []place {
 			"tenant": "a source belongs to a tenant",
 		}},
 		{name: "auth", may: []string{"tenant"}, beyond: map[string]string{
-			"store": "the types of the seam: it is declared by its provider",
+			"private": "the first key is left in a file for its owner only",
+			"store":   "the types of the seam: it is declared by its provider",
 		}},
+		{name: "scim"},
 		{name: "limit", may: []string{"tenant"}},
 		{name: "limit/*", may: []string{"limit", "tenant"}},
 		{name: "egress"},

@@ -69,7 +69,7 @@ func TestEveryVariableIsASetting(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known := []string{"PULSESTREAM_BOOTSTRAP_API_KEY"}
+	known := []string{"PULSESTREAM_BOOTSTRAP_API_KEY", config.SecretsKeyVariable}
 	for _, f := range parser.Model.Flags {
 		known = append(known, f.Envs...)
 	}

@@ -92,6 +92,9 @@ func (c *restoreCmd) Run(ctx context.Context) error {
 	}
 	fmt.Printf("%s holds backup %d of %s: %d events, restored in %s. Start the server with --data-dir %s\n", c.DataDir, r.Manifest.Number,
 		r.Manifest.CreatedAt.Format(time.RFC3339), r.Events, r.Took.Round(time.Millisecond), c.DataDir)
+	if r.KeyNeeded {
+		fmt.Println("Its secrets are encrypted under the master key that was given to the server. The backup does not have it: give it to this one too (--secrets-key, PULSESTREAM_SECRETS_KEY or --secrets-kms).")
+	}
 	return nil
 }
 

@@ -46,7 +46,7 @@ func (c *demoCmd) Run(ctx context.Context) error {
 func (c *demoCmd) serve(ctx context.Context, settings config.Serve) (err error) {
 	log := app.NewLogger(os.Stderr, settings.LogFormat, settings.LogLevel)
 	var announcement strings.Builder // the demo says it in its own words
-	a, err := app.New(ctx, settings, config.SecretsFromEnvironment(), app.Options{Version: version, Log: log, Announce: &announcement, Now: time.Now})
+	a, err := app.New(ctx, settings, config.Secrets{BootstrapAPIKey: config.SecretsFromEnvironment().BootstrapAPIKey}, app.Options{Version: version, Log: log, Announce: &announcement, Now: time.Now})
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("%w: choose another address, such as --listen 127.0.0.1:8090", err)
 	}

@@ -20,6 +20,8 @@ import (
 	"github.com/pulsestream/pulsestream/internal/query"
 	"github.com/pulsestream/pulsestream/internal/report"
 	"github.com/pulsestream/pulsestream/internal/signin"
+	"github.com/pulsestream/pulsestream/internal/signin/oidc"
+	"github.com/pulsestream/pulsestream/internal/signin/saml"
 	"github.com/pulsestream/pulsestream/internal/source"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/tenant"
@@ -35,6 +37,8 @@ type Deps struct {
 	Keyring   *auth.Keyring
 	Sessions  *auth.Sessions
 	People    *signin.Service
+	OIDC      *oidc.Client
+	SAML      *saml.Sources
 	Tokens    *auth.Tokens
 	Issuers   *auth.Foreign
 	Signing   *auth.Signing
@@ -71,6 +75,8 @@ type Deps struct {
 	Meter *usage.Meter
 	// Limits says whether rate limits that should be shared by all processes are each process's own at present; it may be nil.
 	Limits func() bool
+	// Secrets is how secrets in the catalog are kept.
+	Secrets Secrets
 	// Without names what this process leaves to others of its fleet: what brings events in, and all the rest.
 	Without Without
 	// Fleet says how this process stands in its fleet; nil for a server that is alone.
@@ -95,9 +101,10 @@ type Tester interface {
 // api is Deps with the router they are served by.
 type api struct {
 	Deps
-	huma    huma.API
-	mux     *http.ServeMux
-	origins *http.CrossOriginProtection
+	huma     huma.API
+	mux      *http.ServeMux
+	origins  *http.CrossOriginProtection
+	refusals refusals
 }
 
 // Handler is the whole API. Page serves every path that is not the API's.
@@ -137,13 +144,18 @@ func (a *api) routes() {
 
 func (a *api) apiRoutes() {
 	a.tenantRoutes()
+	a.permissionRoutes()
 	a.keyRoutes()
 	a.oauthRoutes()
 	a.sessionRoutes()
 	a.memberRoutes()
 	a.tokenIssuerRoutes()
+	a.scimRoutes()
+	a.providerRoutes()
+	a.federateRoutes()
 	a.adminRoutes()
 	a.auditRoutes()
+	a.secretRoutes()
 	a.eventRoutes()
 	a.metricRoutes()
 	a.sourceRoutes()
@@ -160,7 +172,7 @@ func (a *api) apiRoutes() {
 // notFound answers unknown paths of the API with a problem and leaves the others to the page.
 func (a *api) notFound(page http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p := r.URL.Path; p == "/v1" || strings.HasPrefix(p, "/v1/") || strings.HasPrefix(p, "/oauth/") || strings.HasPrefix(p, "/.well-known/") {
+		if p := r.URL.Path; p == "/v1" || strings.HasPrefix(p, "/v1/") || strings.HasPrefix(p, "/oauth/") || strings.HasPrefix(p, "/scim/") || strings.HasPrefix(p, "/.well-known/") {
 			if allowed := a.allowed(r); len(allowed) > 0 {
 				w.Header()["Allow"] = allowed
 				web.NewProblem(http.StatusMethodNotAllowed, "").Write(w)

@@ -74,6 +74,7 @@ type readyView struct {
 	LossCount  int         `json:"loss_count,omitempty"` // of all
 	Stalled    string      `json:"stalled,omitempty"`    // why events that were taken are not processed at present
 	Limits     string      `json:"limits,omitempty"`     // how rate limits are not as they should be
+	Secrets    string      `json:"secrets,omitempty"`    // how secrets are not kept as they should be
 	Fleet      *Fleet      `json:"fleet,omitempty"`
 }
 
@@ -85,6 +86,9 @@ func (a *api) readyView() readyView {
 	}
 	if a.Limits != nil && a.Limits() {
 		v.Limits = "Redis does not answer: this process limits by itself until it does, so a tenant may send its whole rate to each"
+	}
+	if a.Secrets != nil {
+		v.Secrets = a.Secrets.Concern()
 	}
 	if a.Fleet != nil {
 		f := a.Fleet()

@@ -15,6 +15,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/notify"
 	"github.com/pulsestream/pulsestream/internal/query"
 	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/vault"
 	"github.com/pulsestream/pulsestream/internal/web"
 )
 
@@ -52,8 +53,12 @@ func (a *api) problem(err error) *web.Problem {
 		return web.NewProblem(http.StatusConflict, "It was changed at the same time, or there is one of that name already.")
 	case errors.Is(err, auth.ErrNotCovered):
 		return web.NewProblem(http.StatusForbidden, capitalised(err.Error())+".")
-	case errors.Is(err, catalog.ErrBuiltin), errors.Is(err, catalog.ErrFull), errors.Is(err, auth.ErrOwnKey), errors.Is(err, auth.ErrKeyExpired):
+	case errors.Is(err, catalog.ErrBuiltin), errors.Is(err, catalog.ErrFull), errors.Is(err, auth.ErrOwnKey), errors.Is(err, auth.ErrKeyExpired),
+		errors.Is(err, vault.ErrPlain), errors.Is(err, vault.ErrRotating):
 		return web.NewProblem(http.StatusConflict, capitalised(err.Error())+".")
+	case errors.Is(err, vault.ErrNoKey):
+		a.Log.Error("a secret cannot be read: others have encrypted it under a master key that this process was not given", "error.message", err.Error())
+		return web.NewProblem(http.StatusServiceUnavailable, "This process lacks the key that secrets are encrypted under. It has been logged.")
 	case errors.As(err, &used):
 		return web.NewProblem(http.StatusConflict, capitalised(used.Error())+".")
 	case errors.As(err, &limit):

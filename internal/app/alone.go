@@ -10,7 +10,9 @@ import (
 	"github.com/pulsestream/pulsestream/internal/bus"
 	"github.com/pulsestream/pulsestream/internal/catalog"
 	"github.com/pulsestream/pulsestream/internal/config"
+	"github.com/pulsestream/pulsestream/internal/egress"
 	"github.com/pulsestream/pulsestream/internal/query"
+	"github.com/pulsestream/pulsestream/internal/signin/oidc"
 	"github.com/pulsestream/pulsestream/internal/source"
 	"github.com/pulsestream/pulsestream/internal/store/sqlite"
 	"github.com/pulsestream/pulsestream/internal/tenant"
@@ -36,7 +38,11 @@ func (a *App) alone(ctx context.Context, secrets config.Secrets) error {
 		return fmt.Errorf("open the catalog: %w", err)
 	}
 	a.onStop("catalog", func(context.Context) error { return files.Close() })
-	things := audit.Over(files, opts.Now)
+	sealed, err := a.openVault(ctx, files, secrets)
+	if err != nil {
+		return err
+	}
+	things := audit.Over(sealed, opts.Now)
 	if err := a.bootstrap(ctx, things, secrets); err != nil {
 		return err
 	}
@@ -94,8 +100,8 @@ func (a *App) alone(ctx context.Context, secrets config.Secrets) error {
 	a.whileRunning(signing.Run)
 	handler := api.Handler(api.Deps{
 		Log: opts.Log, Now: opts.Now, Keys: a.keys(things, tokens), Keyring: auth.NewKeyring(things, opts.Now), Tokens: tokens, Signing: signing,
-		Sessions: auth.NewSessions(things), People: a.newPeople(), Issuers: foreign,
-		RateLimit: cfg.RateLimit, Tickets: auth.NewTickets(), Catalog: a.catalog, Audit: things, Registry: registry,
+		Sessions: auth.NewSessions(things), People: a.newPeople(), OIDC: oidc.New(egress.New(allow), opts.Now), SAML: a.newSAML(allow), Issuers: foreign,
+		RateLimit: cfg.RateLimit, Tickets: auth.NewTickets(), Catalog: a.catalog, Audit: things, Registry: registry, Secrets: a.vault,
 		Events: events, Incidents: incidents, Query: engine, Reports: reports, Vendors: source.NewCatalogue(), Channels: types, Tester: notifier, Door: door,
 		Live: hub.Serve, IncidentChanged: hub.IncidentChanged, Metrics: seen.handler(), Ready: l.refuse, Rebuilding: l.rebuilding, Stalled: a.crew.stalled, Losses: l.losses, Limits: limitsAlone(limits), Partitions: log.Partitions(),
 		Usage: ledger, Meter: a.newMeter(things),

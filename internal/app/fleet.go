@@ -14,9 +14,11 @@ import (
 	"github.com/pulsestream/pulsestream/internal/bus"
 	"github.com/pulsestream/pulsestream/internal/catalog"
 	"github.com/pulsestream/pulsestream/internal/config"
+	"github.com/pulsestream/pulsestream/internal/egress"
 	"github.com/pulsestream/pulsestream/internal/lease"
 	"github.com/pulsestream/pulsestream/internal/live"
 	"github.com/pulsestream/pulsestream/internal/query"
+	"github.com/pulsestream/pulsestream/internal/signin/oidc"
 	"github.com/pulsestream/pulsestream/internal/source"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/store/postgres"
@@ -57,7 +59,7 @@ func (a *App) fleet(ctx context.Context, secrets config.Secrets) error {
 	m.deps = api.Deps{
 		Log: a.opts.Log, Now: a.opts.Now, Keys: a.keys(m.things, tokens), Keyring: auth.NewKeyring(m.things, a.opts.Now), Tokens: tokens, Signing: signing,
 		Sessions: auth.NewSessions(m.things), People: a.newPeople(), Issuers: foreign,
-		RateLimit: a.cfg.RateLimit, Catalog: a.catalog, Audit: m.things, Registry: m.registry,
+		RateLimit: a.cfg.RateLimit, Catalog: a.catalog, Audit: m.things, Registry: m.registry, Secrets: a.vault,
 		Events: m.events, Vendors: source.NewCatalogue(), Metrics: m.seen.handler(), Ready: m.ready, Stalled: a.crew.stalled, Partitions: m.log.Partitions(),
 		Rebuilding: func() *api.Rebuilding { return nil }, Losses: func() []api.Loss { return nil },
 		PublicURL: a.cfg.PublicURL, Version: a.opts.Version, Fleet: m.state,
@@ -103,7 +105,11 @@ func (m *member) open(ctx context.Context) error {
 		return err
 	}
 	m.onStop("catalog changes", func(context.Context) error { unsubscribe(); return nil })
-	m.things = audit.Over(told, opts.Now)
+	sealed, err := m.openVault(ctx, told, m.secrets)
+	if err != nil {
+		return err
+	}
+	m.things = audit.Over(sealed, opts.Now)
 	m.seen = newTelemetry(m.log.Partitions())
 	m.catalog = catalog.New(m.things, told.announced, opts.Now)
 	m.registry = catalog.NewRegistry(m.catalog, opts.Log)
@@ -202,6 +208,7 @@ func (m *member) api(context.Context) error {
 		}
 	})
 	d := &m.deps
+	d.OIDC, d.SAML = oidc.New(egress.New(allow), m.opts.Now), m.newSAML(allow)
 	d.Tickets, d.Incidents, d.Query, d.Channels, d.Tester = auth.NewTickets(), incidents, engine, types, m.newNotifier(m.things, m.events, types, nil)
 	d.Reports = m.newReports(m.events, engine, m.registry, m.log.Partitions(), func() bool { return false })
 	d.Usage, d.Meter = newLedger(m.events, m.things, m.registry), m.newMeter(m.things)

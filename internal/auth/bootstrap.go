@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/pulsestream/pulsestream/internal/private"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
@@ -56,7 +57,7 @@ func Bootstrap(ctx context.Context, catalog Bootstrapper, provided, dir string, 
 	}
 	if first.fresh {
 		// Before the catalog has it: a key that nobody was told would lock everybody out.
-		if err := writeSecret(dir, BootstrapFile, first.full); err != nil {
+		if err := private.Write(filepath.Join(dir, BootstrapFile), []byte(first.full+"\n")); err != nil {
 			return "", false, fmt.Errorf("cannot keep the first API key: %w", err)
 		}
 	}
@@ -152,22 +153,6 @@ func put(ctx context.Context, catalog Bootstrapper, p store.Put, body any) error
 	return err
 }
 
-// writeSecret leaves a line in a file of dir that only its owner can read: whole and on disk, or not at all.
-func writeSecret(dir, name, secret string) error {
-	f, err := os.CreateTemp(dir, "."+name+"-*") // with mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(secret + "\n")
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), filepath.Join(dir, name))
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return syncDir(dir)
-}
-
 // forget removes the file if it still holds this secret: where processes share a folder, it may hold the winner's by now.
 func forget(dir, name, secret string) error {
 	path := filepath.Join(dir, name)
@@ -179,12 +164,4 @@ func forget(dir, name, secret string) error {
 		return err
 	}
 	return os.Remove(path)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

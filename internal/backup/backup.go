@@ -12,6 +12,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/tenant"
+	"github.com/pulsestream/pulsestream/internal/vault"
 )
 
 // Events is the part of store.Events that a backup reads.
@@ -42,6 +43,8 @@ type Source struct {
 	Events  Events
 	Catalog Catalog
 	Log     Log
+	// OwnKey is where the master key is that a server makes for itself. It is backed up where it is what opens the secrets in the catalog.
+	OwnKey  vault.Own
 	Version string
 	Logger  *slog.Logger
 	Now     func() time.Time
@@ -261,7 +264,15 @@ func (r *run) await(ctx context.Context) error {
 
 func (r *run) catalog(ctx context.Context) (err error) {
 	name := fmt.Sprintf("catalog-%06d.sqlite", r.next.Number)
-	r.next.Catalog, err = place(ctx, r.dir, name, func(path string) (uint64, error) { return 0, r.Catalog.Backup(ctx, path) })
+	key, err := vault.Keep(ctx, r.Catalog, r.OwnKey, func() (err error) {
+		r.next.Catalog, err = place(ctx, r.dir, name, func(path string) (uint64, error) { return 0, r.Catalog.Backup(ctx, path) })
+		return err
+	})
+	if err != nil || key == nil {
+		return err
+	}
+	f, err := place(ctx, r.dir, fmt.Sprintf("secrets-key-%06d", r.next.Number), func(path string) (uint64, error) { return 0, os.WriteFile(path, key, 0o600) })
+	r.next.SecretsKey = &f
 	return err
 }
 

@@ -125,7 +125,7 @@ func TestALaterBackupOnlyAddsFilesOfEvents(t *testing.T) {
 			t.Errorf("%s was written again", name)
 		}
 	}
-	want := []string{"manifest.json", "catalog-000003.sqlite", "incidents-000003.jsonl", "quarantine-000003.jsonl"}
+	want := []string{"manifest.json", "catalog-000003.sqlite", "incidents-000003.jsonl", "quarantine-000003.jsonl", "secrets-key-000003"}
 	for _, f := range second.Manifest.Events {
 		want = append(want, f.Path)
 	}

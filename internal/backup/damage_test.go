@@ -145,8 +145,8 @@ func TestABackupThatIsBrokenOffAtAnyStepLeavesTheOneBefore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if left := len(contents(t, to)); left != len(m.Events)+4 {
-		t.Errorf("%d files are left, %d are of the backup", left, len(m.Events)+4)
+	if left := len(contents(t, to)); left != len(m.Events)+5 {
+		t.Errorf("%d files are left, %d are of the backup", left, len(m.Events)+5)
 	}
 	sound(t, fresh)
 }
@@ -162,7 +162,7 @@ func TestAManifestThatIsDamagedInAnyWayIsRefused(t *testing.T) {
 	for name, change := range map[string]func(string) string{
 		"empty":                  func(string) string { return "" },
 		"no JSON":                func(string) string { return "nonsense" },
-		"a newer format":         func(s string) string { return strings.Replace(s, `"format": 1`, `"format": 2`, 1) },
+		"a newer format":         func(s string) string { return strings.Replace(s, `"format": 2`, `"format": 3`, 1) },
 		"another spelling":       func(s string) string { return strings.Replace(s, `"program"`, `"Program"`, 1) },
 		"another field":          func(s string) string { return strings.Replace(s, `"program"`, `"x": 1, "program"`, 1) },
 		"another number":         func(s string) string { return strings.Replace(s, `"number": 1`, `"number": 2`, 1) },

@@ -5,10 +5,11 @@
 //	manifest.json            what belongs to the backup, how far it goes, and the SHA-256 of every file, itself included
 //	events/…parquet          events, zstd, readable by anything; named by partition and the stretch of the log, and never written again
 //	catalog-NNNNNN.sqlite    the catalog, as it was at one moment
+//	secrets-key-NNNNNN       the master key of the secrets in it, where the server has made that itself
 //	incidents-NNNNNN.jsonl   all transitions of incidents
 //	quarantine-NNNNNN.jsonl  events in quarantine
 //
-// A backup into a directory that has one adds the events behind it and replaces the three small files. The manifest is what makes a backup: it
+// A backup into a directory that has one adds the events behind it and replaces the small files. The manifest is what makes a backup: it
 // is put in its place last, in one step, so a backup that is broken off leaves the one before it as it was.
 //
 // Rollups and the log are not in a backup. A restore computes rollups from the events, by the code that computed them first, and makes a

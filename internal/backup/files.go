@@ -22,7 +22,7 @@ const (
 )
 
 // ours are the names of files that a backup makes, besides the manifest and the lock. Nothing else is ever removed.
-var ours = regexp.MustCompile(`^(events/partition-[0-9]+-[0-9a-f]*-[0-9]+-[0-9]+\.parquet|catalog-[0-9]+\.sqlite|(incidents|quarantine)-[0-9]+\.jsonl|manifest\.json)(\.tmp)?(-journal)?$`)
+var ours = regexp.MustCompile(`^(events/partition-[0-9]+-[0-9a-f]*-[0-9]+-[0-9]+\.parquet|catalog-[0-9]+\.sqlite|secrets-key-[0-9]+|(incidents|quarantine)-[0-9]+\.jsonl|manifest\.json)(\.tmp)?(-journal)?$`)
 
 // join is where a file that the manifest names is.
 func join(dir, name string) string { return filepath.Join(dir, filepath.FromSlash(name)) }

@@ -15,8 +15,8 @@ import (
 
 const (
 	manifestName = "manifest.json"
-	// format is the version of the layout and of the manifest.
-	format = 1
+	// format is the version of the layout and of the manifest. The first one had no key beside the catalog.
+	format = 2
 )
 
 // Errors of a backup.
@@ -40,6 +40,8 @@ type Manifest struct {
 	// Partitions are those of the log, by their number.
 	Partitions []Partition `json:"partitions"`
 	Catalog    File        `json:"catalog"`
+	// SecretsKey is the master key of the secrets in the catalog, if the server has made it itself.
+	SecretsKey *File       `json:"secrets_key,omitempty"`
 	Incidents  File        `json:"incidents"`
 	Quarantine File        `json:"quarantine"`
 	Events     []EventFile `json:"events"`
@@ -97,6 +99,9 @@ func (m *Manifest) Waiting() (n uint64) {
 // files are all but the manifest.
 func (m *Manifest) files() []File {
 	all := []File{m.Catalog, m.Incidents, m.Quarantine}
+	if m.SecretsKey != nil {
+		all = append(all, *m.SecretsKey)
+	}
 	for _, f := range m.Events {
 		all = append(all, f.File)
 	}

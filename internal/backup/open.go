@@ -13,6 +13,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/store/duckdb"
 	"github.com/pulsestream/pulsestream/internal/store/sqlite"
+	"github.com/pulsestream/pulsestream/internal/vault"
 )
 
 // Places are where an installation keeps what it has.
@@ -87,5 +88,5 @@ func (s *Settings) offline(ctx context.Context, to string, tell func(Progress)) 
 		return nil, err
 	}
 	defer log.Close()
-	return Run(ctx, Source{Events: events, Catalog: things, Log: log, Version: s.Version, Logger: s.Logger, Now: s.Now, Threads: s.Threads, step: s.step}, to, tell)
+	return Run(ctx, Source{Events: events, Catalog: things, Log: log, OwnKey: vault.OwnIn(s.DataDir), Version: s.Version, Logger: s.Logger, Now: s.Now, Threads: s.Threads, step: s.step}, to, tell)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/store/duckdb"
 	"github.com/pulsestream/pulsestream/internal/store/sqlite"
 	"github.com/pulsestream/pulsestream/internal/tenant"
+	"github.com/pulsestream/pulsestream/internal/vault"
 )
 
 // Marker is the name of the file that says, in a data directory, that a restore into it has not ended. A server must not start on it.
@@ -41,12 +42,14 @@ type Target struct {
 
 // Restored is what a restore has done.
 type Restored struct {
-	Manifest    Manifest      `json:"manifest"`
-	Events      uint64        `json:"events"`
-	Transitions int           `json:"transitions"`
-	Quarantined int           `json:"quarantined"`
-	Skipped     uint64        `json:"events_left_out_of_metrics"`
-	Took        time.Duration `json:"duration_ns"`
+	Manifest    Manifest `json:"manifest"`
+	Events      uint64   `json:"events"`
+	Transitions int      `json:"transitions"`
+	Quarantined int      `json:"quarantined"`
+	Skipped     uint64   `json:"events_left_out_of_metrics"`
+	// KeyNeeded: the secrets are encrypted under a master key that was given to the server, and is not in the backup.
+	KeyNeeded bool          `json:"secrets_key_needed,omitempty"`
+	Took      time.Duration `json:"duration_ns"`
 }
 
 // Restore verifies a backup and makes an installation from it in a data directory that must be empty or not there. When it fails, the
@@ -134,7 +137,7 @@ func (r *restoring) run(ctx context.Context) (err error) {
 func (r *restoring) clear() error {
 	var errs []error
 	for _, path := range append(sqlite.Files(r.CatalogPath), r.EventsPath, r.EventsPath+".wal", r.EventsPath+".segments", r.LogDir,
-		filepath.Join(r.DataDir, lockName), filepath.Join(r.DataDir, Marker)) {
+		filepath.Join(r.DataDir, lockName), filepath.Join(r.DataDir, Marker), vault.OwnIn(r.DataDir).Path) {
 		errs = append(errs, os.RemoveAll(path))
 	}
 	return errors.Join(errs...)
@@ -166,9 +169,21 @@ func (r *restoring) openCatalog(ctx context.Context) error {
 	if err := copyFile(from, r.CatalogPath); err != nil {
 		return fmt.Errorf("restore the catalog: %w", err)
 	}
+	if key := r.m.SecretsKey; key != nil {
+		if err := copyFile(join(r.dir, key.Path), vault.OwnIn(r.DataDir).Path); err != nil {
+			return fmt.Errorf("restore the master key of the catalog's secrets: %w", err)
+		}
+	}
 	var err error
 	r.catalog, err = sqlite.Open(ctx, sqlite.Config{Path: r.CatalogPath, Log: r.Logger})
-	return err
+	if err != nil {
+		return err
+	}
+	r.result.KeyNeeded, err = vault.NeedsGiven(ctx, r.catalog)
+	if err != nil {
+		return errors.Join(err, r.catalog.Close())
+	}
+	return nil
 }
 
 func copyFile(from, to string) error {

@@ -42,9 +42,12 @@ func start(t testing.TB, dir string) error {
 	return err
 }
 
-func open(t testing.TB, dir string) (*app.App, error) {
+func open(t testing.TB, dir string) (*app.App, error) { return openWith(t, dir, config.Secrets{}) }
+
+func openWith(t testing.TB, dir string, secrets config.Secrets) (*app.App, error) {
+	secrets.BootstrapAPIKey = key
 	cfg := config.Serve{DataDir: dir, Listen: "127.0.0.1:0", Roles: []string{"all"}, Partitions: 2, LogFormat: "json", LogLevel: "error"}
-	return app.New(t.Context(), cfg, config.Secrets{BootstrapAPIKey: key}, app.Options{Version: "test", Log: slog.New(slog.DiscardHandler), Announce: io.Discard, Now: time.Now})
+	return app.New(t.Context(), cfg, secrets, app.Options{Version: "test", Log: slog.New(slog.DiscardHandler), Announce: io.Discard, Now: time.Now})
 }
 
 func serve(t testing.TB, dir string) *server {

@@ -19,6 +19,8 @@ const (
 	KindTokenIssuer Kind = "token-issuer" // whose access tokens a tenant takes besides ours
 	KindMember      Kind = "member"       // a person in a tenant
 	KindSession     Kind = "session"      // a member's, since they have signed in
+	KindGroup       Kind = "group"        // of members, as a company's directory says
+	KindUsed        Kind = "used"         // what was used and may not be again, such as an assertion of SAML
 	KindProvider    Kind = "provider"     // where members come from
 	KindSource      Kind = "source"
 	KindMetric      Kind = "metric"
@@ -27,6 +29,7 @@ const (
 	KindNote        Kind = "note"       // acknowledgements and comments of incidents
 	KindTransition  Kind = "transition" // a copy of every incident transition: the log could not give them back
 	KindCursor      Kind = "cursor"     // how far a tail (the notifier's) has read
+	KindDataKey     Kind = "data-key"   // what secrets in other bodies are sealed with, itself wrapped; see package vault
 )
 
 // Resource is one thing people configure. Body is its JSON, whose shape is its noun's affair.
@@ -71,6 +74,16 @@ type Delete struct {
 	// IfRevision: 0 deletes in any case, any other only if that is the revision it has.
 	IfRevision int64
 	Records    []Record // as for Put
+}
+
+// Rewrite writes the body and the lookup of a resource in another form that says the same.
+type Rewrite struct {
+	Tenant     tenant.ID
+	Kind       Kind
+	Slug       string
+	IfRevision int64
+	Lookup     string
+	Body       json.RawMessage
 }
 
 // Use says that a resource was used.
@@ -118,6 +131,9 @@ type Catalog interface {
 	List(ctx context.Context, t tenant.ID, k Kind) ([]Resource, error)
 	// Delete removes a resource; ErrNotFound, or ErrConflict when IfRevision doesn't hold.
 	Delete(ctx context.Context, d Delete) error
+	// Rewrite changes how a resource is written, not what it says: no revision, no time and no ID moves. ErrConflict when it is not at IfRevision any
+	// more or Lookup is taken, ErrNotFound when it is gone.
+	Rewrite(ctx context.Context, r Rewrite) error
 	// Touch notes when resources were used last, which is no change of them: it moves no revision. What is not there any more, or
 	// was used later, is passed over.
 	Touch(ctx context.Context, uses []Use) error

@@ -68,7 +68,7 @@ RETURNING ` + resourceColumns
 func storable(texts ...string) error {
 	for _, s := range texts {
 		if strings.IndexByte(s, 0) >= 0 || !utf8.ValidString(s) {
-			return fmt.Errorf("%w: there is a zero byte, or what is not UTF-8, in %q", store.ErrRefused, s)
+			return fmt.Errorf("%w: there is a zero byte, or what is not UTF-8, in a name or a body", store.ErrRefused) // which may be a secret: not shown
 		}
 	}
 	return nil

@@ -36,7 +36,7 @@ func openFile(ctx context.Context, path string) (*file, error) {
 	if f.writer, err = connect(path, url.Values{
 		"_journal_mode": {"WAL"},
 		"_txlock":       {"immediate"}, // a transaction that turns into a write midway could fail on another's
-		"_pragma":       {"fullfsync(1)", "checkpoint_fullfsync(1)", "trusted_schema(0)"},
+		"_pragma":       {"fullfsync(1)", "checkpoint_fullfsync(1)", "trusted_schema(0)", "secure_delete(1)"},
 	}, f.changes.note); err != nil {
 		return nil, err
 	}

@@ -66,7 +66,7 @@ func rowSum(table string, values []any) uint64 {
 func zeroFree(texts ...string) error {
 	for _, s := range texts {
 		if strings.Contains(s, "\x00") {
-			return fmt.Errorf("%w: there is a zero byte in %q", store.ErrRefused, s)
+			return fmt.Errorf("%w: there is a zero byte in a name or a body", store.ErrRefused) // which may be a secret: not shown
 		}
 	}
 	return nil

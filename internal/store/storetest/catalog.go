@@ -21,17 +21,29 @@ type OpenCatalog func(t *testing.T, dir string) store.Catalog
 // Catalog checks that a provider keeps what store.Catalog and store.Queue promise. It takes a few seconds.
 func Catalog(t *testing.T, open func(t *testing.T, dir string) store.Catalog) {
 	s := catalogSuite{open: open}
-	for _, group := range []struct {
-		name  string
-		tests map[string]func(*testing.T)
-	}{
+	s.run(t, []catalogGroup{
 		{"Resources", s.resources()},
 		{"Changes", s.changes()},
 		{"Queue", s.queue()},
 		{"Leases", s.leases()},
 		{"Usage", s.usage()},
 		{"Lifecycle", s.lifecycle()},
-	} {
+	})
+}
+
+// Resources is the part of Catalog that is about resources, for what wraps a provider and leaves the rest to it.
+func Resources(t *testing.T, open func(t *testing.T, dir string) store.Catalog) {
+	s := catalogSuite{open: open}
+	s.run(t, []catalogGroup{{"Resources", s.resources()}, {"Changes", s.changes()}})
+}
+
+type catalogGroup struct {
+	name  string
+	tests map[string]func(*testing.T)
+}
+
+func (s catalogSuite) run(t *testing.T, groups []catalogGroup) {
+	for _, group := range groups {
 		t.Run(group.name, func(t *testing.T) {
 			for _, name := range sortedNames(group.tests) {
 				t.Run(name, group.tests[name])

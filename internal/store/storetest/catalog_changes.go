@@ -35,13 +35,18 @@ func (s catalogSuite) changes() map[string]func(*testing.T) {
 				t.Errorf("ids are %d, fresh %d, then %d, created at %v", first.ID, fresh.ID, last.ID, fresh.CreatedAt)
 			}
 		},
-		"ids begin at 1000 and are those of all kinds and tenants together": func(t *testing.T) {
+		"ids begin at 1000 at least and are those of all kinds and tenants together": func(t *testing.T) {
 			c := s.fresh(t)
+			first := int64(0)
 			for i, p := range []store.Put{
 				{Tenant: "a", Kind: store.KindTenant, Slug: "a"}, {Tenant: "a", Kind: store.KindKey, Slug: "a"}, {Tenant: "b", Kind: store.KindKey, Slug: "a"},
 			} {
-				if r := putting(t, c, p); r.ID != int64(1000+i) {
-					t.Errorf("resource %d has id %d, want %d", i, r.ID, 1000+i)
+				r := putting(t, c, p)
+				if i == 0 {
+					first = r.ID
+				}
+				if first < 1000 || r.ID != first+int64(i) {
+					t.Errorf("resource %d has id %d, the first one %d", i, r.ID, first)
 				}
 			}
 		},
@@ -93,6 +98,31 @@ func (s catalogSuite) changes() map[string]func(*testing.T) {
 			wantError(t, c.Delete(t.Context(), store.Delete{Tenant: "acme", Kind: store.KindRule, Slug: "r", IfRevision: r.Revision + 1}), store.ErrConflict)
 			must(t, c.Delete(t.Context(), store.Delete{Tenant: "acme", Kind: store.KindRule, Slug: "r", IfRevision: r.Revision}))
 			wantSlugs(t, c, "acme", store.KindRule)
+		},
+		"what is rewritten says the same: only its body and its lookup are others": func(t *testing.T) {
+			c := s.fresh(t)
+			made := putting(t, c, store.Put{Tenant: "acme", Kind: store.KindKey, Slug: "k", Lookup: "L", Body: body("k"), At: at()})
+			taken := putting(t, c, store.Put{Tenant: "acme", Kind: store.KindKey, Slug: "other", Lookup: "O", Body: body("o"), At: at()})
+			before := revision(t, c)
+			r := store.Rewrite{Tenant: "acme", Kind: store.KindKey, Slug: "k", IfRevision: made.Revision, Lookup: "M", Body: body("another form")}
+			must(t, c.Rewrite(t.Context(), r))
+			want := made
+			want.Lookup, want.Body = r.Lookup, r.Body
+			got, err := c.Find(t.Context(), store.KindKey, "M")
+			must(t, err)
+			sameResource(t, "the rewritten one", got, want)
+			if after := revision(t, c); after != before {
+				t.Errorf("the revision went from %d to %d", before, after)
+			}
+			must(t, c.Rewrite(t.Context(), r)) // it still is at that revision
+			wantError(t, second(c.Find(t.Context(), store.KindKey, "L")), store.ErrNotFound)
+			gone, stale, others := r, r, r
+			gone.Tenant, stale.IfRevision, others.Lookup = "evil", made.Revision+1, taken.Lookup
+			wantError(t, c.Rewrite(t.Context(), gone), store.ErrNotFound)
+			wantError(t, c.Rewrite(t.Context(), stale), store.ErrConflict)
+			wantError(t, c.Rewrite(t.Context(), others), store.ErrConflict)
+			putting(t, c, store.Put{Tenant: "acme", Kind: store.KindKey, Slug: "k", Lookup: "L", Body: body("new"), IfRevision: made.Revision, At: at()})
+			wantError(t, c.Rewrite(t.Context(), r), store.ErrConflict)
 		},
 		"a lookup is unique within its kind, over all tenants": func(t *testing.T) {
 			c := s.fresh(t)
