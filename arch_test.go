@@ -60,6 +60,7 @@ func layout() []place {
 			"signin":   "people sign in by routes of the one table",
 			"signin/*": "and come back from identity providers by others",
 			"vault":    "the operator sees how secrets are kept, and orders a rotation",
+			"usage":    "what tenants have used is shown, and queries are counted as they are answered",
 		}},
 		{name: "ui"},
 		{name: "signin", may: []string{"auth", "tenant"}, beyond: map[string]string{
@@ -108,6 +109,11 @@ func layout() []place {
 		{name: "catalog", may: append([]string{"store", "alert", "source"}, nouns...), beyond: map[string]string{
 			"auth": "members, sessions and whose tokens a tenant takes are what authentication reads; their types are its",
 		}},
+		{name: "billing", may: []string{"store", "usage"}, beyond: map[string]string{
+			"egress":   "it calls out only through the dial guard",
+			"notify/*": "it signs as webhooks are signed",
+		}},
+		{name: "usage", may: []string{"store", "series", "tenant"}},
 		{name: "query", may: []string{"store", "metric", "series", "tenant"}, beyond: map[string]string{
 			"event": "what rollups cannot answer is computed from stored events",
 		}},

@@ -17,6 +17,7 @@ type Key struct {
 	Scopes    []string   `json:"scopes,omitempty"` // permissions that it is held to; none: all that its role may do
 	Operator  bool       `json:"operator"`
 	ExpiresAt *time.Time `json:"expires_at,omitempty"` // nil: never
+	RateLimit float64    `json:"rate_limit,omitempty"` // events a second, beside what the tenant may; 0: no limit of its own
 	CreatedBy string     `json:"created_by"`
 	CreatedAt time.Time  `json:"created_at"`
 	Secret    string     `json:"secret"`
@@ -33,6 +34,7 @@ type NewKey struct {
 	Role      string     `json:"role"`
 	Scopes    []string   `json:"scopes,omitempty"`
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	RateLimit float64    `json:"rate_limit,omitempty"`
 }
 
 // MakeKeyOf is MakeKey with everything that can be said of a key.
@@ -89,8 +91,17 @@ type Tenant struct {
 	RetentionDays int    `json:"retention_days,omitempty"` // 0: the server's default
 	// RateLimit is how many events a second the tenant may send on average, 0 for as many as it likes; nil: what the installation says.
 	RateLimit *float64 `json:"rate_limit,omitempty"`
+	Quotas    *Quotas  `json:"quotas,omitempty"`
 	// ETag is the version that was read. PutTenant with it fails with 412 when there is a newer one by then.
 	ETag string `json:"-"`
+}
+
+// Quotas are how much a tenant may use; nil is as much as it likes.
+type Quotas struct {
+	EventsPerMonth *int64 `json:"events_per_month,omitempty"` // of a calendar month, UTC
+	BytesPerMonth  *int64 `json:"bytes_per_month,omitempty"`
+	Series         *int64 `json:"series,omitempty"` // of all metrics together
+	Rules          *int64 `json:"rules,omitempty"`
 }
 
 // PutTenant makes or changes a tenant; the client's key must be an operator's of the installation. When it makes one, it returns the

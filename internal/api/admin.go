@@ -16,6 +16,23 @@ type TenantFields struct {
 	Name          string   `json:"name,omitempty" maxLength:"200" doc:"For people; the id when missing."`
 	RetentionDays int      `json:"retention_days,omitempty" minimum:"1" maximum:"3650" doc:"How many days events are kept, and how late one may arrive; 30 when missing."`
 	RateLimit     *float64 `json:"rate_limit,omitempty" minimum:"0" maximum:"1e9" doc:"Events a second that the tenant may send on average; 0 is no limit. What the installation says when missing."`
+	// Quotas are pointers: 0 is nothing.
+	Quotas *quotaFields `json:"quotas,omitempty" doc:"How much the tenant may use; as much as it likes of what is missing."`
+}
+
+type quotaFields struct {
+	EventsPerMonth *int64 `json:"events_per_month,omitempty" minimum:"0" doc:"Events in a calendar month (UTC); beyond, requests are answered 429 until the next."`
+	BytesPerMonth  *int64 `json:"bytes_per_month,omitempty" minimum:"0" doc:"Bytes of events in a calendar month (UTC), likewise."`
+	Series         *int64 `json:"series,omitempty" minimum:"0" doc:"Series of all metrics together; what would be one more is counted under __other__."`
+	Rules          *int64 `json:"rules,omitempty" minimum:"0" doc:"Rules; one more is refused."`
+}
+
+func viewQuotas(q tenant.Quotas) *quotaFields {
+	if q == (tenant.Quotas{}) {
+		return nil
+	}
+	f := quotaFields(q)
+	return &f
 }
 
 type putTenantInput struct {
@@ -29,18 +46,19 @@ type newTenantInput struct {
 }
 
 type adminTenantView struct {
-	ID            tenant.ID `json:"id"`
-	Name          string    `json:"name"`
-	RetentionDays int       `json:"retention_days"`
-	RateLimit     *float64  `json:"rate_limit" doc:"null: what the installation says."`
-	CreatedAt     time.Time `json:"created_at"`
-	UpdatedAt     time.Time `json:"updated_at"`
-	Key           *keyView  `json:"key,omitempty" doc:"The tenant's first key, its owner's. It is in the answer that made the tenant, with its secret, and nowhere else."`
+	ID            tenant.ID    `json:"id"`
+	Name          string       `json:"name"`
+	RetentionDays int          `json:"retention_days"`
+	RateLimit     *float64     `json:"rate_limit" doc:"null: what the installation says."`
+	Quotas        *quotaFields `json:"quotas,omitempty"`
+	CreatedAt     time.Time    `json:"created_at"`
+	UpdatedAt     time.Time    `json:"updated_at"`
+	Key           *keyView     `json:"key,omitempty" doc:"The tenant's first key, its owner's. It is in the answer that made the tenant, with its secret, and nowhere else."`
 }
 
 func viewTenant(e *catalog.Entry[tenant.Tenant]) adminTenantView {
 	t := &e.Value
-	return adminTenantView{ID: t.ID, Name: t.Name, RetentionDays: int(t.Retention().Hours() / 24), RateLimit: t.RateLimit, CreatedAt: e.CreatedAt, UpdatedAt: e.UpdatedAt}
+	return adminTenantView{ID: t.ID, Name: t.Name, RetentionDays: int(t.Retention().Hours() / 24), RateLimit: t.RateLimit, Quotas: viewQuotas(t.Quotas), CreatedAt: e.CreatedAt, UpdatedAt: e.UpdatedAt}
 }
 
 // TenantPath is the path of a tenant.
@@ -109,6 +127,9 @@ func (a *api) adminRoutes() {
 
 func (a *api) putTenant(ctx context.Context, p auth.Principal, id string, f TenantFields, when catalog.Condition) (*versioned[adminTenantView], error) {
 	t := tenant.Tenant{ID: tenant.ID(id), Name: f.Name, RetentionDays: f.RetentionDays, RateLimit: f.RateLimit}
+	if f.Quotas != nil {
+		t.Quotas = tenant.Quotas(*f.Quotas)
+	}
 	if t.Name == "" {
 		t.Name = id
 	}

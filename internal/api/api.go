@@ -22,6 +22,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/source"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/tenant"
+	"github.com/pulsestream/pulsestream/internal/usage"
 	"github.com/pulsestream/pulsestream/internal/web"
 )
 
@@ -63,6 +64,9 @@ type Deps struct {
 	RateLimit float64
 	// Losses names what was ever found to be gone from the log, oldest first.
 	Losses func() []Loss
+	// Usage reads what tenants have used, and Meter counts queries; nil where the API isn't served.
+	Usage *usage.Ledger
+	Meter *usage.Meter
 	// Limits says whether rate limits that should be shared by all processes are each process's own at present; it may be nil.
 	Limits func() bool
 	// Secrets is how secrets in the catalog are kept.
@@ -149,6 +153,7 @@ func (a *api) apiRoutes() {
 	a.quarantineRoutes()
 	a.reportRoutes()
 	a.overviewRoutes()
+	a.usageRoutes()
 	a.liveRoutes()
 }
 

@@ -19,9 +19,9 @@ import (
 func (a *api) eventRoutes() {
 	const tag = "Events"
 	a.describeIngest(tag)
-	register(a, operation{method: http.MethodGet, path: "/v1/events", id: "list-events", tag: tag, permission: auth.EventsRead,
+	register(a, operation{method: http.MethodGet, path: "/v1/events", id: "list-events", query: true, tag: tag, permission: auth.EventsRead,
 		summary: "Events, newest first"}, a.listEvents)
-	register(a, operation{method: http.MethodGet, path: "/v1/events/{source}/{id}", id: "get-event", tag: tag, permission: auth.EventsRead,
+	register(a, operation{method: http.MethodGet, path: "/v1/events/{source}/{id}", id: "get-event", query: true, tag: tag, permission: auth.EventsRead,
 		summary: "One event", errors: []int{http.StatusNotFound}}, a.getEvent)
 }
 
@@ -39,11 +39,13 @@ func (a *api) senderFor(ctx context.Context, p auth.Principal) (ingest.Sender, e
 	if err != nil {
 		return ingest.Sender{}, a.problem(err)
 	}
-	return a.senderOf(&t, p.Name), nil
+	s := a.senderOf(&t, p.Name)
+	s.Key, s.KeyRate = p.Subject, p.RateLimit
+	return s, nil
 }
 
 func (a *api) senderOf(t *tenant.Tenant, name string) ingest.Sender {
-	s := ingest.Sender{Tenant: t.ID, Name: name, Retention: t.Retention(), Rate: a.RateLimit}
+	s := ingest.Sender{Tenant: t.ID, Name: name, Retention: t.Retention(), Rate: a.RateLimit, Quotas: t.Quotas}
 	if t.RateLimit != nil {
 		s.Rate = *t.RateLimit
 	}

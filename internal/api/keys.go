@@ -17,6 +17,7 @@ type keyInput struct {
 	Role      auth.Role         `json:"role" enum:"owner,admin,editor,viewer,ingest" doc:"ingest for keys inside applications: it may only send events."`
 	Scopes    []auth.Permission `json:"scopes,omitempty" maxItems:"64" doc:"Permissions that the key is held to, of those that its role has; all of them when missing." example:"[\"events:write\"]"`
 	ExpiresAt *time.Time        `json:"expires_at,omitempty" doc:"When it stops being good; never when missing."`
+	RateLimit float64           `json:"rate_limit,omitempty" minimum:"0" maximum:"1e9" doc:"Events a second that may be sent with it on average, beside what the tenant may; no limit of its own when missing or 0."`
 	// Operator is how the first key is replaced.
 	Operator bool `json:"operator,omitempty" doc:"Make an operator's key of the installation. Only an operator can, for their own tenant."`
 }
@@ -28,13 +29,14 @@ type keyView struct {
 	Scopes    []auth.Permission `json:"scopes,omitempty" doc:"Permissions that it is held to; none: all that its role may do."`
 	Operator  bool              `json:"operator,omitempty" doc:"The key is an operator's of the installation."`
 	ExpiresAt *time.Time        `json:"expires_at,omitempty"`
+	RateLimit float64           `json:"rate_limit,omitempty" doc:"Events a second that may be sent with it on average."`
 	CreatedBy string            `json:"created_by"`
 	CreatedAt time.Time         `json:"created_at"`
 	Secret    string            `json:"secret,omitempty" doc:"The key itself, ps_<id>_<secret>: shown this once."`
 }
 
 func viewKey(k *auth.StoredKey) keyView {
-	return keyView{ID: k.ID, Name: k.Name, Role: k.Role, Scopes: k.Scopes, Operator: k.Operator, ExpiresAt: k.ExpiresAt, CreatedBy: k.CreatedBy, CreatedAt: k.CreatedAt}
+	return keyView{ID: k.ID, Name: k.Name, Role: k.Role, Scopes: k.Scopes, Operator: k.Operator, ExpiresAt: k.ExpiresAt, RateLimit: k.RateLimit, CreatedBy: k.CreatedBy, CreatedAt: k.CreatedAt}
 }
 
 type rotateInput struct {
@@ -101,7 +103,7 @@ func (a *api) makeKey(ctx context.Context, p auth.Principal, t tenant.ID, in key
 	if in.ExpiresAt != nil && !in.ExpiresAt.After(a.Now()) {
 		return keyView{}, unprocessable("The key would be good for nothing.", web.FieldError{Location: "body.expires_at", Message: "give a time that is to come"})
 	}
-	k, full, err := a.Keyring.Make(ctx, t, auth.Key{Name: in.Name, Role: in.Role, Scopes: in.Scopes, ExpiresAt: in.ExpiresAt, Operator: in.Operator}, p)
+	k, full, err := a.Keyring.Make(ctx, t, auth.Key{Name: in.Name, Role: in.Role, Scopes: in.Scopes, ExpiresAt: in.ExpiresAt, RateLimit: in.RateLimit, Operator: in.Operator}, p)
 	v := viewKey(&k)
 	v.Secret = full
 	return v, err

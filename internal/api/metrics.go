@@ -122,7 +122,7 @@ func (a *api) metricRoutes() {
 			return a.putMetric(ctx, p, in.Body, in.Conditional, when)
 		})
 	registerDelete(a, operation{path: "/v1/metrics/{slug}", id: "delete-metric", tag: tag, permission: auth.MetricsWrite, summary: "Remove a metric", errors: []int{http.StatusConflict}}, a.Catalog.DeleteMetric)
-	register(a, operation{method: http.MethodGet, path: "/v1/metrics/{slug}/query", id: "query-metric", tag: tag, permission: auth.MetricsRead,
+	register(a, operation{method: http.MethodGet, path: "/v1/metrics/{slug}/query", id: "query-metric", query: true, tag: tag, permission: auth.MetricsRead,
 		summary: "A metric over time", description: "Points are `[unix_ms of the step's start, value or null]`.",
 		errors: []int{http.StatusNotFound}}, a.queryMetric)
 }

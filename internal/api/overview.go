@@ -30,7 +30,7 @@ func (q *overviewInput) Resolve(ctx huma.Context) []error {
 }
 
 func (a *api) overviewRoutes() {
-	register(a, operation{method: http.MethodGet, path: "/v1/overview", id: "get-overview", tag: "Overview", permission: auth.MetricsRead,
+	register(a, operation{method: http.MethodGet, path: "/v1/overview", id: "get-overview", query: true, tag: "Overview", permission: auth.MetricsRead,
 		summary: "Every source at a glance"}, a.overview)
 }
 

@@ -33,6 +33,8 @@ type operation struct {
 	permission   auth.Permission
 	status       int // 0: 200
 	errors       []int
+	// query: an answer is a query of the tenant's usage.
+	query bool
 	// maxBody bounds the body, 0 for 1 MiB.
 	maxBody int64
 }
@@ -55,6 +57,9 @@ func register[I, O any](a *api, op operation, handle func(ctx context.Context, p
 		}
 		if err != nil {
 			return nil, a.problem(err)
+		}
+		if op.query {
+			a.asked(p.Tenant)
 		}
 		if h, ok := ctx.Value(headerKey{}).(http.Header); ok {
 			a.markIncomplete(h) // the store may have been replaced meanwhile

@@ -98,7 +98,7 @@ type ReportPath struct {
 
 func (a *api) reportRoutes() {
 	const tag = "Reports"
-	register(a, operation{method: http.MethodPost, path: "/v1/reports", id: "order-report", tag: tag, permission: auth.ReportsWrite,
+	register(a, operation{method: http.MethodPost, path: "/v1/reports", id: "order-report", query: true, tag: tag, permission: auth.ReportsWrite,
 		summary: "Order a report", status: http.StatusAccepted, errors: []int{http.StatusNotFound, http.StatusConflict, http.StatusServiceUnavailable},
 		description: "Events come in the order in which they were taken. In CSV a text that a spreadsheet could take for a formula has an apostrophe before it; " +
 			"Parquet has every byte as it was sent."}, a.orderReport)

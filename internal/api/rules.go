@@ -127,6 +127,9 @@ func (a *api) putRule(ctx context.Context, p auth.Principal, in *struct {
 		}
 		return nil, problem
 	}
+	if err := a.mayAddRule(ctx, p.Tenant, rule.Slug); err != nil {
+		return nil, err
+	}
 	e, created, err := a.Catalog.PutRule(ctx, rule, when)
 	if err != nil {
 		return nil, in.stale(err)

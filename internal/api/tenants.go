@@ -12,10 +12,11 @@ import (
 func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
 
 type tenantView struct {
-	ID            tenant.ID `json:"id"`
-	Name          string    `json:"name"`
-	Role          auth.Role `json:"role" doc:"The role of the key that asks."`
-	RetentionDays int       `json:"retention_days" doc:"How many days events are kept, and how late one may arrive."`
+	ID            tenant.ID    `json:"id"`
+	Name          string       `json:"name"`
+	Role          auth.Role    `json:"role" doc:"The role of the key that asks."`
+	RetentionDays int          `json:"retention_days" doc:"How many days events are kept, and how late one may arrive."`
+	Quotas        *quotaFields `json:"quotas,omitempty" doc:"How much the tenant may use. /v1/usage says how much it has."`
 }
 
 func (a *api) tenantRoutes() {
@@ -27,6 +28,6 @@ func (a *api) tenantRoutes() {
 		if err != nil {
 			return nil, err
 		}
-		return &body[tenantView]{tenantView{ID: t.ID, Name: t.Name, Role: p.Role, RetentionDays: int(t.Retention().Hours() / 24)}}, nil
+		return &body[tenantView]{tenantView{ID: t.ID, Name: t.Name, Role: p.Role, RetentionDays: int(t.Retention().Hours() / 24), Quotas: viewQuotas(t.Quotas)}}, nil
 	})
 }

@@ -79,7 +79,11 @@ func (a *App) alone(ctx context.Context, secrets config.Secrets) error {
 		return err
 	}
 	seen.losses(l.losses, func() int { return len(log.Repairs()) })
-	door := a.newDoor(log, l, limits, seen)
+	ledger := newLedger(events, things, registry)
+	door := a.newDoor(log, l, limits, a.newQuotas(ctx, ledger), seen)
+	if err := a.keepUsage(ledger, secrets, nil); err != nil {
+		return err
+	}
 	reports := a.newReports(events, engine, registry, log.Partitions(), func() bool { return events.Rebuilding() != nil })
 	a.whileRunning(events.Scrub)
 	a.whileRunning(a.watchCatalog)
@@ -96,6 +100,7 @@ func (a *App) alone(ctx context.Context, secrets config.Secrets) error {
 		RateLimit: cfg.RateLimit, Tickets: auth.NewTickets(), Catalog: a.catalog, Registry: registry, Secrets: a.vault,
 		Events: events, Incidents: incidents, Query: engine, Reports: reports, Vendors: source.NewCatalogue(), Channels: types, Tester: notifier, Door: door,
 		Live: hub.Serve, IncidentChanged: hub.IncidentChanged, Metrics: seen.handler(), Ready: l.refuse, Rebuilding: l.rebuilding, Stalled: a.crew.stalled, Losses: l.losses, Limits: limitsAlone(limits), Partitions: log.Partitions(),
+		Usage: ledger, Meter: a.newMeter(things),
 		PublicURL: cfg.PublicURL, Version: opts.Version,
 	}, ui.Handler())
 	if err := a.listen(ctx, handler, hub.Close); err != nil {

@@ -139,7 +139,7 @@ func (d definitions) Definitions(ctx context.Context) ([]process.Definitions, er
 	all, err := d.registry.All(ctx)
 	out := make([]process.Definitions, 0, len(all))
 	for _, t := range all {
-		out = append(out, process.Definitions{Tenant: t.Tenant, Metrics: t.Metrics, Rules: t.Rules})
+		out = append(out, process.Definitions{Tenant: t.Tenant, Metrics: t.Metrics, Rules: t.Rules, MaxSeries: t.Quotas.Series})
 	}
 	return out, err
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"sync/atomic"
 
 	"github.com/pulsestream/pulsestream/internal/api"
@@ -35,13 +36,14 @@ type member struct {
 	page     http.Handler
 	leave    func() // ends what HTTP has no end for
 	keeper   *lease.Keeper
+	secrets  config.Secrets
 	follower *live.Follower
 }
 
 // fleet wires a process of a fleet, which keeps everything in PostgreSQL and NATS.
 func (a *App) fleet(ctx context.Context, secrets config.Secrets) error {
-	m := &member{App: a, page: http.NotFoundHandler(), leave: func() {}}
-	if err := m.open(ctx, secrets); err != nil {
+	m := &member{App: a, secrets: secrets, page: http.NotFoundHandler(), leave: func() {}}
+	if err := m.open(ctx); err != nil {
 		return err
 	}
 	signing := auth.NewSigning(m.things, a.opts.Now)
@@ -78,7 +80,7 @@ func (a *App) fleet(ctx context.Context, secrets config.Secrets) error {
 }
 
 // open opens what every process has.
-func (m *member) open(ctx context.Context, secrets config.Secrets) error {
+func (m *member) open(ctx context.Context) error {
 	cfg, opts := m.cfg, m.opts
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("make the data directory: %w", err)
@@ -100,7 +102,7 @@ func (m *member) open(ctx context.Context, secrets config.Secrets) error {
 		return err
 	}
 	m.onStop("catalog changes", func(context.Context) error { unsubscribe(); return nil })
-	if m.things, err = m.openVault(ctx, told, secrets); err != nil {
+	if m.things, err = m.openVault(ctx, told, m.secrets); err != nil {
 		return err
 	}
 	m.seen = newTelemetry(m.log.Partitions())
@@ -128,7 +130,7 @@ func (m *member) ingest(ctx context.Context) error {
 		return err
 	}
 	m.whileRunning(l.watch)
-	m.deps.Door, m.deps.Ready, m.deps.Limits = m.newDoor(m.log, l, limits, m.seen), l.refuse, limitsAlone(limits)
+	m.deps.Door, m.deps.Ready, m.deps.Limits = m.newDoor(m.log, l, limits, m.newQuotas(ctx, newLedger(m.events, m.things, m.registry)), m.seen), l.refuse, limitsAlone(limits)
 	return nil
 }
 
@@ -178,7 +180,8 @@ func (m *member) worker(context.Context) error {
 	m.whileRunning(m.db.Events().Run)
 	m.whileRunning(m.watchCatalog)
 	m.runNotifier(notifier)
-	return nil
+	// One process of all: that which has the first partition.
+	return m.keepUsage(newLedger(m.events, m.things, m.registry), m.secrets, func() bool { return slices.Contains(m.keeper.Held(), 0) })
 }
 
 // api adds what answers questions.
@@ -202,6 +205,7 @@ func (m *member) api(context.Context) error {
 	d := &m.deps
 	d.Tickets, d.Incidents, d.Query, d.Channels, d.Tester = auth.NewTickets(), incidents, engine, types, m.newNotifier(m.things, m.events, types, nil)
 	d.Reports = m.newReports(m.events, engine, m.registry, m.log.Partitions(), func() bool { return false })
+	d.Usage, d.Meter = newLedger(m.events, m.things, m.registry), m.newMeter(m.things)
 	d.Live, d.IncidentChanged = hub.Serve, m.follower.IncidentChanged
 	m.page, m.leave = ui.Handler(), hub.Close
 	return nil

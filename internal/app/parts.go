@@ -74,12 +74,12 @@ func (a *App) newWorker(p int, stream process.Log, events process.Store, shown p
 }
 
 // newDoor makes the door that events come in by.
-func (a *App) newDoor(log ingest.Log, l *load, limits limit.Meter, seen *telemetry) *ingest.Door {
+func (a *App) newDoor(log ingest.Log, l *load, limits limit.Meter, quotas ingest.Quotas, seen *telemetry) *ingest.Door {
 	committer := ingest.NewCommitter(log, bus.MaxPayload, a.opts.Now)
 	a.onStop("ingest", func(context.Context) error { committer.Stop(); return nil })
 	seen.pressure(l.refuse)
 	seen.limits(limits)
-	return ingest.NewDoor(ingest.DoorConfig{Committer: committer, Meter: limits, Room: l.room, Readers: runtime.GOMAXPROCS(0), Ready: l.refuse,
+	return ingest.NewDoor(ingest.DoorConfig{Committer: committer, Meter: limits, Quotas: quotas, Room: l.room, Readers: runtime.GOMAXPROCS(0), Ready: l.refuse,
 		Refused: seen.refused, Now: a.opts.Now, Log: a.opts.Log})
 }
 

@@ -422,7 +422,7 @@ func TestARemovedOrChangedIssuerEndsItsTokensAndConnectionsAtOnce(t *testing.T) 
 	if err != nil || p.Role != RoleViewer || !f.ring.Holds(t.Context(), p) {
 		t.Errorf("%+v, %v", p, err)
 	}
-	if err := f.catalog.Delete(t.Context(), "acme", store.KindTokenIssuer, "login", 0); err != nil {
+	if err := f.catalog.Delete(t.Context(), store.Delete{Tenant: "acme", Kind: store.KindTokenIssuer, Slug: "login"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := f.who(t, token); !errors.Is(err, ErrBadCredentials) {

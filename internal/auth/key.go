@@ -19,6 +19,8 @@ type Key struct {
 	// Scopes holds it to some of what its role may do; none to nothing.
 	Scopes    []Permission `json:"scopes,omitempty"`
 	ExpiresAt *time.Time   `json:"expires_at,omitempty"` // nil: never
+	// RateLimit is how many events a second may be sent with it on average, beside what the tenant may; 0 is no limit.
+	RateLimit float64 `json:"rate_limit,omitempty"`
 	// Replaced says that it was rotated: another is in its place, and it is good until it expires.
 	Replaced  bool      `json:"replaced,omitempty"`
 	CreatedBy string    `json:"created_by,omitempty"` // subject of the principal who made it

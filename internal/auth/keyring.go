@@ -187,7 +187,7 @@ func (k *StoredKey) principal(t tenant.ID) (Principal, error) {
 	if err != nil {
 		return Principal{}, fmt.Errorf("the stored key %q of tenant %q: %w", k.ID, t, err)
 	}
-	return Principal{Tenant: t, Subject: keySubject(k.ID), Name: k.Name, Role: k.Role, Scope: scope, Operator: k.Operator}, nil
+	return Principal{Tenant: t, Subject: keySubject(k.ID), Name: k.Name, Role: k.Role, Scope: scope, Operator: k.Operator, RateLimit: k.RateLimit}, nil
 }
 
 // keySubject is the subject of the principal that a key stands for.

@@ -24,6 +24,8 @@ type Principal struct {
 	Role Role
 	// Scope holds a key or token to some of what its role may do.
 	Scope Scope
+	// RateLimit is how many events a second the caller may send on average; 0: as many as the tenant may.
+	RateLimit float64
 	// Expires is when the credentials that were shown end; zero: they don't by themselves.
 	Expires time.Time
 	// Method is how the caller has shown who it is.

@@ -17,6 +17,7 @@ type Definitions struct {
 	Tenant  tenant.ID
 	Metrics *metric.Set
 	Rules   []alert.Bound
+	Quotas  tenant.Quotas
 }
 
 // Registry compiles what tenants have configured, once for each revision of the catalog.
@@ -83,9 +84,12 @@ func (r *Registry) load(ctx context.Context) error {
 	all := map[tenant.ID]Definitions{}
 	var order []tenant.ID
 	for _, t := range tenants {
-		if all[t.ID], err = r.compile(ctx, t.ID, programs); err != nil {
+		d, err := r.compile(ctx, t.ID, programs)
+		if err != nil {
 			return err
 		}
+		d.Quotas = t.Quotas
+		all[t.ID] = d
 		order = append(order, t.ID)
 	}
 	r.tenants, r.order, r.programs, r.revision = all, order, programs, revision

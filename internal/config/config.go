@@ -33,6 +33,7 @@ type Serve struct {
 	PublicURL   string   `help:"How the server is reached from outside, for the addresses it shows; the request's host when missing." placeholder:"URL"`
 	SecretsKey  string   `help:"A file with the master key that secrets in the catalog are encrypted under: 32 random bytes as base64 or hex; older keys on further lines. Its value can be in PULSESTREAM_SECRETS_KEY instead. A server alone makes its own when missing." type:"path" placeholder:"FILE" env:"PULSESTREAM_SECRETS_KEY_FILE"`
 	SecretsKMS  string   `help:"A key of AWS KMS in its place, such as awskms:///KEY?region=eu-central-1; --secrets-key then only opens what it has encrypted before." name:"secrets-kms" placeholder:"URL"`
+	BillingURL  string   `help:"Where usage of hours that are over is sent as CloudEvents, signed with the secret in PULSESTREAM_BILLING_SECRET." placeholder:"URL"`
 	LogFormat   string   `help:"json (Elastic Common Schema) or text." enum:"json,text" default:"json"`
 	LogLevel    string   `help:"debug, info, warn or error." enum:"debug,info,warn,error" default:"info"`
 	Partitions  int      `help:"Partitions of a new log; an existing one keeps its own." default:"4" hidden:""`
@@ -44,6 +45,8 @@ type Secrets struct {
 	BootstrapAPIKey string
 	// SecretsKey is the master key, or several, that secrets in the catalog are encrypted under.
 	SecretsKey string
+	// BillingSecret signs what is sent to BillingURL: whsec_ and the base64 of 24 to 64 bytes, by Standard Webhooks.
+	BillingSecret string
 }
 
 // SecretsKeyVariable has the master key itself.
@@ -76,6 +79,11 @@ func (s *Serve) Check() error {
 	if s.PublicURL != "" {
 		if u, err := url.Parse(s.PublicURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			errs = append(errs, fmt.Errorf("--public-url %q: write it as https://HOST", s.PublicURL))
+		}
+	}
+	if s.BillingURL != "" {
+		if u, err := url.Parse(s.BillingURL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			errs = append(errs, errors.New("--billing-url: write it as https://HOST/PATH"))
 		}
 	}
 	return errors.Join(append(errs, s.fleet()...)...)
@@ -198,5 +206,6 @@ func (s *Serve) ReportsDir() string { return filepath.Join(s.DataDir, "reports")
 
 // SecretsFromEnvironment reads the secrets.
 func SecretsFromEnvironment() Secrets {
-	return Secrets{BootstrapAPIKey: os.Getenv("PULSESTREAM_BOOTSTRAP_API_KEY"), SecretsKey: os.Getenv(SecretsKeyVariable)}
+	return Secrets{BootstrapAPIKey: os.Getenv("PULSESTREAM_BOOTSTRAP_API_KEY"), SecretsKey: os.Getenv(SecretsKeyVariable),
+		BillingSecret: os.Getenv("PULSESTREAM_BILLING_SECRET")}
 }

@@ -40,6 +40,12 @@ type Event struct {
 	Identified bool
 }
 
+// Size is how many bytes the event counts for: its id, source, type, subject, data and extension attributes, as UTF-8, as they were sent. How it was sent (one or
+// many, compressed or not) and how it is kept make no difference.
+func (e *Event) Size() int64 {
+	return int64(len(e.ID) + len(e.Source) + len(e.Type) + len(e.Subject) + len(e.Data) + len(e.Extensions))
+}
+
 // Position is where an event stands in its partition of the log.
 type Position struct {
 	Seq   uint64 // of the log message

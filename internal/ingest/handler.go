@@ -27,6 +27,18 @@ type Sender struct {
 	Name      string
 	Retention time.Duration
 	Rate      float64 // events a second that the tenant may send; 0 is no limit
+	// Key is what was shown, if it has a limit of its own: KeyRate events a second.
+	Key     string
+	KeyRate float64
+	Quotas  tenant.Quotas
+}
+
+// Quotas knows how much tenants have used of what they may in a month.
+type Quotas interface {
+	// Month is how many events and bytes a tenant has used this month, and how long that still is.
+	Month(t tenant.ID) (events, bytes int64, resets time.Duration)
+	// Taken notes what was taken.
+	Taken(t tenant.ID, events, bytes int64)
 }
 
 // Authenticate finds the sender of a request; its error is a web.Problem.
@@ -42,6 +54,7 @@ type Receipt struct {
 type Door struct {
 	committer *Committer
 	rate      *limit.Rate
+	quotas    Quotas
 	room      *limit.Room
 	turns     *limit.Turns
 	ready     func() error
@@ -56,6 +69,8 @@ type DoorConfig struct {
 	Committer *Committer
 	// Meter counts what tenants have sent of what they may.
 	Meter limit.Meter
+	// Quotas counts months; nil where no tenant has any.
+	Quotas Quotas
 	// Room is what requests and what waits to be processed share.
 	Room *limit.Room
 	// Readers is how many large bodies are parsed at a time: as many as there are processors.
@@ -70,7 +85,7 @@ type DoorConfig struct {
 
 // NewDoor makes a Door.
 func NewDoor(cfg DoorConfig) *Door {
-	return &Door{committer: cfg.Committer, rate: limit.NewRate(cfg.Meter), room: cfg.Room, turns: limit.NewTurns(cfg.Readers), ready: cfg.Ready, refused: cfg.Refused, now: cfg.Now, log: cfg.Log}
+	return &Door{committer: cfg.Committer, rate: limit.NewRate(cfg.Meter), quotas: cfg.Quotas, room: cfg.Room, turns: limit.NewTurns(cfg.Readers), ready: cfg.Ready, refused: cfg.Refused, now: cfg.Now, log: cfg.Log}
 }
 
 // Events is the handler of POST /v1/events.

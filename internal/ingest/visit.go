@@ -3,8 +3,6 @@ package ingest
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math"
 	"net/http"
 	"time"
 
@@ -23,13 +21,14 @@ const (
 
 // Visit is one request that was let in, and what it occupies until it ends.
 type Visit struct {
-	door     *Door
-	sender   Sender
-	size     int64 // bytes in the room
-	body     int64
-	decision limit.Decision
-	events   int   // taken
-	written  int64 // bytes of them in the log
+	door    *Door
+	sender  Sender
+	size    int64 // bytes in the room
+	body    int64
+	tenant  limit.Decision
+	key     limit.Decision
+	events  int   // taken
+	written int64 // bytes of them in the log
 }
 
 // Admit decides whether a request may come in before anything of its body is read: that is what makes a refusal cheap. Length is that
@@ -42,19 +41,11 @@ func (d *Door) Admit(h http.Header, s Sender, length int64) (*Visit, error) {
 	}
 	v := &Visit{door: d, sender: s, body: min(max(length, 0), event.MaxBodyBytes)}
 	v.size = v.body + perRequest
-	v.decision = d.rate.Take(s.Tenant, s.Rate, v.body)
-	if l := v.decision.Limit; l > 0 {
-		h.Set("RateLimit-Policy", fmt.Sprintf(`"events";q=%d;w=1`, int(math.Max(1, l))))
-		h.Set("RateLimit", fmt.Sprintf(`"events";r=%d;t=%d`, v.decision.Remaining, int(math.Ceil(v.decision.Reset.Seconds()))))
-	}
-	if !v.decision.Allowed {
-		d.refused(s.Tenant, "rate")
-		p := web.NewProblem(http.StatusTooManyRequests, fmt.Sprintf("This tenant may send %g events a second on average.", v.decision.Limit))
-		p.RetryAfter = max(v.decision.Retry, time.Second)
-		return nil, p
+	if err := v.limits(h); err != nil {
+		return nil, err
 	}
 	if err := d.room.Enter(s.Tenant, v.size); err != nil {
-		d.rate.Count(s.Tenant, v.decision, 0, 0)
+		v.count()
 		return nil, d.full(s.Tenant, err)
 	}
 	return v, nil
@@ -78,7 +69,7 @@ func unavailable(err error) *web.Problem {
 
 // End gives back what the request occupied.
 func (v *Visit) End() {
-	v.door.rate.Count(v.sender.Tenant, v.decision, v.events, v.body)
+	v.count()
 	v.door.room.Leave(v.sender.Tenant, v.size, v.written)
 }
 
@@ -121,6 +112,7 @@ func (v *Visit) Take(ctx context.Context, events []event.Event) (err error) {
 	v.written, err = v.door.take(ctx, v.sender.Tenant, events)
 	if err == nil || v.written > 0 {
 		v.events = len(events)
+		v.taken(events)
 	}
 	return err
 }

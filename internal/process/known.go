@@ -29,6 +29,7 @@ type table struct {
 	used       int
 	slots      []*known // length is a power of two
 	other      *known   // what is past the bound is folded into
+	share      *share   // what the tenant may have in all
 	watch      alert.Watch
 	watched    bool // watch is of the present rules
 }
@@ -44,6 +45,7 @@ func (t *table) find(hash uint32, key []byte) *known {
 }
 
 func (t *table) insert(k *known) {
+	t.share.used++
 	if t.used++; t.used*4 > len(t.slots)*3 {
 		old := t.slots
 		t.slots = make([]*known, 2*len(old))
@@ -65,11 +67,18 @@ func (t *table) place(k *known) {
 	t.slots[i] = k
 }
 
-// bound keeps the number of series of each metric of each tenant within a limit: what comes after is folded into one
+// share is how many series all metrics of a tenant have, and may have when it is limited. It is looked at only when a series is new.
+type share struct {
+	used, limit int64
+	limited     bool
+}
+
+// bound keeps the number of series of each metric of each tenant, and of all metrics of a tenant with a quota, within a limit: what comes after is folded into one
 // series whose labels are all series.OtherValue.
 type bound struct {
 	limit  int
 	tables map[metricKey]*table
+	shares map[tenant.ID]*share
 	folded func(t tenant.ID, metric int64)
 	// seed is secret, so that nobody can choose labels that fall together.
 	seed maphash.Seed
@@ -83,7 +92,7 @@ type metricKey struct {
 }
 
 func newBound(limit int, folded func(tenant.ID, int64)) *bound {
-	return &bound{limit: limit, tables: map[metricKey]*table{}, folded: folded, seed: maphash.MakeSeed()}
+	return &bound{limit: limit, tables: map[metricKey]*table{}, shares: map[tenant.ID]*share{}, folded: folded, seed: maphash.MakeSeed()}
 }
 
 // next is a round of its own.
@@ -100,9 +109,33 @@ func (b *bound) table(t tenant.ID, id int64, dimensions int) (made *table, fresh
 	if found := b.tables[k]; found != nil {
 		return found, false
 	}
-	made = &table{tenant: t, metric: id, dimensions: dimensions, slots: make([]*known, 8)}
+	made = &table{tenant: t, metric: id, dimensions: dimensions, slots: make([]*known, 8), share: b.share(t)}
 	b.tables[k] = made
 	return made, true
+}
+
+// share is a tenant's.
+func (b *bound) share(t tenant.ID) *share {
+	s := b.shares[t]
+	if s == nil {
+		s = &share{}
+		b.shares[t] = s
+	}
+	return s
+}
+
+// allow sets what the metrics of a tenant may have in all, as defined now; nil is no limit. Metrics that are gone don't count any more.
+func (b *bound) allow(t tenant.ID, quota *int64, ids []int64) {
+	s := b.share(t)
+	*s = share{limited: quota != nil}
+	if quota != nil {
+		s.limit = *quota
+	}
+	for _, id := range ids {
+		if table := b.tables[metricKey{t, id}]; table != nil {
+			s.used += int64(table.used)
+		}
+	}
 }
 
 // learn notes a series that is stored already.
@@ -128,7 +161,7 @@ func (b *bound) admit(t *table, key []byte) *known {
 	hash := b.hash(key)
 	k := t.find(hash, key)
 	if k == nil {
-		if t.used >= b.limit {
+		if t.used >= b.limit || t.share.limited && t.share.used >= t.share.limit {
 			return b.fold(t)
 		}
 		k = &known{key: string(key), table: t, hash: hash}

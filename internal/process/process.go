@@ -47,6 +47,8 @@ type Definitions struct {
 	Tenant  tenant.ID
 	Metrics *metric.Set
 	Rules   []alert.Bound
+	// MaxSeries bounds the series of all metrics together; nil doesn't.
+	MaxSeries *int64
 }
 
 // Configuration gives the definitions of all tenants as they are now.

@@ -251,6 +251,7 @@ func (s *session) adopt(ctx context.Context) ([]series.Delta, error) {
 		}
 		s.defs[d.Tenant] = d.Metrics
 		rules = append(rules, d.Rules...)
+		var defined []int64
 		for _, program := range d.Metrics.All() {
 			k := metricKey{d.Tenant, program.Definition().ID}
 			if !s.shown[k] {
@@ -260,7 +261,9 @@ func (s *session) adopt(ctx context.Context) ([]series.Delta, error) {
 			if err := s.take(ctx, d.Tenant, program.Definition()); err != nil {
 				return nil, err
 			}
+			defined = append(defined, program.Definition().ID)
 		}
+		s.bound.allow(d.Tenant, d.MaxSeries, defined)
 	}
 	p.rules = s.rules.SetRules(rules)
 	for _, t := range s.bound.tables {

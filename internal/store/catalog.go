@@ -141,6 +141,8 @@ type Catalog interface {
 	Queue() Queue
 	// Trail is the audit log.
 	Trail() Trail
+	// Usage is the book of what tenants have used.
+	Usage() UsageBook
 	// Close releases the store.
 	Close() error
 }
@@ -156,6 +158,7 @@ type Queue interface {
 	Claim(ctx context.Context, now time.Time, lease time.Duration, limit int) ([]Job, error)
 	// Finish records how an attempt went: State, NextAt, Error and UpdatedAt of j, as Claim returned it, are stored. ErrConflict
 	// when its lease ended and a later attempt has begun since, which is then the one to say; ErrNotFound when there is no such job.
+	// A job that becomes JobDone is a notification of its tenant's usage, in the hour of UpdatedAt, counted once in the same transaction.
 	Finish(ctx context.Context, j Job) error
 	// Jobs lists the jobs of a tenant's incident, oldest first; of all its incidents when incident is empty, newest first. At most
 	// limit; 0: no bound.

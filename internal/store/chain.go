@@ -18,7 +18,7 @@ type Head struct {
 }
 
 // noHash stands in the place of the hash before the first entry's.
-var noHash = strings.Repeat("0", 2*sha256.Size)
+const noHash = "0000000000000000000000000000000000000000000000000000000000000000"
 
 // Entry is a record in its chain. Its text is what was hashed and is never written anew: the record is read from it.
 type Entry struct {

@@ -213,6 +213,9 @@ type Events interface {
 	Transitions(ctx context.Context, after uint64, limit int) ([]NumberedTransition, error)
 	// Quarantined returns quarantined events, by ID.
 	Quarantined(ctx context.Context, t tenant.ID, q QuarantineQuery) ([]Quarantined, error)
+	// Usage gives the Events and Bytes that commits have brought, of a tenant, of all tenants when it is empty, in the hours from (inclusive) to
+	// (exclusive), by tenant and hour. They are counted by Commit, in its transaction; what becomes of the events later does not change them.
+	Usage(ctx context.Context, t tenant.ID, from, to time.Time) ([]Usage, error)
 	// Close waits for what is under way and leaves the store ready to be opened fast.
 	Close() error
 }

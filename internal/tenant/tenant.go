@@ -27,7 +27,21 @@ type Tenant struct {
 	// RateLimit is how many events a second the tenant may send on average, 0 for as many as it likes; without one, what the
 	// installation says holds.
 	RateLimit *float64 `json:"rate_limit,omitempty"`
+	Quotas    Quotas   `json:"quotas,omitzero"`
 }
+
+// Quotas are how much a tenant may use; nil is as much as it likes, 0 is nothing.
+type Quotas struct {
+	// EventsPerMonth and BytesPerMonth are what the tenant may send in a calendar month (UTC).
+	EventsPerMonth *int64 `json:"events_per_month,omitempty"`
+	BytesPerMonth  *int64 `json:"bytes_per_month,omitempty"`
+	// Series is how many series its metrics may have altogether. What would be one more is folded.
+	Series *int64 `json:"series,omitempty"`
+	Rules  *int64 `json:"rules,omitempty"`
+}
+
+// Monthly says whether anything is bounded by the month.
+func (q Quotas) Monthly() bool { return q.EventsPerMonth != nil || q.BytesPerMonth != nil }
 
 // Retention is how long events are kept.
 func (t Tenant) Retention() time.Duration {

@@ -63,27 +63,21 @@ func (t *Type) Send(ctx context.Context, m notify.Message) notify.Outcome {
 	if err := json.Unmarshal(m.Channel.Config, &c); err != nil {
 		return notify.Rejected(errors.New("the channel's configuration is damaged: save it again"), 0)
 	}
-	key, err := decodeSecret(c.Secret)
-	if err != nil {
-		return notify.Rejected(fmt.Errorf("the channel's secret is not usable: %w", err), 0)
-	}
 	body, err := encode(m)
 	if err != nil {
 		return notify.Rejected(fmt.Errorf("encode the message: %w", err), 0)
+	}
+	header, err := Header(c.Secret, m.ID, t.now(), body)
+	if err != nil {
+		return notify.Rejected(fmt.Errorf("the channel's secret is not usable: %w", err), 0)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.URL, bytes.NewReader(body))
 	if err != nil {
 		return notify.Rejected(errors.New("the channel's url is not usable: save it again"), 0)
 	}
-	// The time of this attempt, not of what happened: receivers refuse what is old, to be safe from replays.
-	stamp := strconv.FormatInt(t.now().Unix(), 10)
-	req.Header = http.Header{
-		"Content-Type":      {"application/json"},
-		"User-Agent":        {t.agent},
-		"Webhook-Id":        {m.ID},
-		"Webhook-Timestamp": {stamp},
-		"Webhook-Signature": {sign(key, m.ID, stamp, body)},
-	}
+	req.Header = header
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", t.agent)
 	resp, err := t.client.Do(req)
 	if err != nil {
 		return undelivered(err)

@@ -207,6 +207,9 @@ func (c *conn) persist(ctx context.Context, r *recent, f flushFiles, gen int64) 
 			return err
 		}
 	}
+	if err := c.addUsage(r, gen); err != nil {
+		return err
+	}
 	for partition, p := range r.parts {
 		if err := c.replaceFills(p.fills, gen); err != nil {
 			return err

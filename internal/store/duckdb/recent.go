@@ -25,6 +25,7 @@ type recent struct {
 	cells   int
 	key     []byte // scratch
 
+	usage   store.Counted
 	offsets map[int]store.Offset
 	parts   map[int]*recentPart
 	// urgent are what cannot be brought again, or has to be seen by those who read only the tables: in the order of the commits.
@@ -84,6 +85,7 @@ func (r *recent) add(c *store.Commit, to store.Offset, now time.Time) {
 	r.offsets[c.Partition] = to
 	for i := range c.Events {
 		r.tail.Add(&c.Events[i])
+		r.usage.Add(&c.Events[i])
 	}
 	r.addRollups(c.Rollups)
 	r.rest += rest(c)

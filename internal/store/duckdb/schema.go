@@ -10,7 +10,7 @@ import (
 )
 
 // schemaVersion is that of the tables below; a file says which one it has.
-const schemaVersion = 3
+const schemaVersion = 4
 
 // Times are Unix nanoseconds: DuckDB's TIMESTAMP has microseconds only, and comparing its TIMESTAMP_NS with a parameter may
 // round. There are no indexes and no keys: they would have to be held in memory, and slow down every append.
@@ -19,7 +19,7 @@ func tables() []string {
 		`CREATE TABLE schema_version (version INTEGER NOT NULL)`,
 		fmt.Sprintf(`INSERT INTO schema_version VALUES (%d)`, schemaVersion),
 		eventFiles().schema(), rollupFiles().schema(),
-		flushedTable, flushedRow,
+		flushedTable, flushedRow, usageTable,
 		`CREATE TABLE offsets (
 			"partition" INTEGER NOT NULL, incarnation VARCHAR NOT NULL, seq UBIGINT NOT NULL, revision UBIGINT NOT NULL)`,
 		`CREATE TABLE fills (
@@ -85,7 +85,7 @@ func (s *Store) load(ctx context.Context) error {
 			return fmt.Errorf("cannot bring the events store up to date: %w", err)
 		}
 	}
-	for _, table := range []string{"fills", "rule_states"} {
+	for _, table := range []string{"fills", "rule_states", "usage"} {
 		gen, err := s.writer.number(ctx, `SELECT max(gen) FROM `+table)
 		if err != nil {
 			return err

@@ -11,8 +11,8 @@ import (
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
-// upgrade brings a file of an earlier release up to date: of schema 1, which had the events in a table, and of schema 2, which had the rollups in
-// tables. What was in tables becomes sealed files. Each step changes the DuckDB file in one transaction at its end; whatever ends the process before, the
+// upgrade brings a file of an earlier release up to date: of schema 1, which had the events in a table, of schema 2, which had the rollups in
+// tables, and of schema 3, which did not count usage: that is counted from then on. What was in tables becomes sealed files. Each step changes the DuckDB file in one transaction at its end; whatever ends the process before, the
 // next start begins that step anew.
 func (s *Store) upgrade(ctx context.Context, version int64) error {
 	s.log.Info("events store: its file is of an earlier release, and is brought up to date", slog.Int64("version", version))
@@ -21,7 +21,12 @@ func (s *Store) upgrade(ctx context.Context, version int64) error {
 			return err
 		}
 	}
-	return s.upgradeRollups(ctx)
+	if version < 3 {
+		if err := s.upgradeRollups(ctx); err != nil {
+			return err
+		}
+	}
+	return s.taken(ctx, rollupFiles(), nil, schemaVersion, usageTable)
 }
 
 // stretches calls each for one stretch of a table's rows after the other.
@@ -116,7 +121,7 @@ func (s *Store) upgradeRollups(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.taken(ctx, rollupFiles(), entries, schemaVersion, rollupFiles().schema(), `DROP TABLE rollup_1m`, `DROP TABLE rollup_1h`, `DROP TABLE rollup_1d`)
+	return s.taken(ctx, rollupFiles(), entries, 3, rollupFiles().schema(), `DROP TABLE rollup_1m`, `DROP TABLE rollup_1h`, `DROP TABLE rollup_1d`)
 }
 
 // minutesOf adds the rows of schema 2's table of minutes from a row (inclusive) to another (exclusive).

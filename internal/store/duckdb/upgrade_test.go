@@ -46,7 +46,7 @@ func fileOfSchema1(t *testing.T, path string, events int) {
 func tablesOfSchema(version int) []string {
 	var texts []string
 	for _, sql := range tables() {
-		if sql == rollupFiles().schema() || version < 2 && (sql == eventFiles().schema() || sql == flushedTable || sql == flushedRow) {
+		if sql == usageTable || sql == rollupFiles().schema() || version < 2 && (sql == eventFiles().schema() || sql == flushedTable || sql == flushedRow) {
 			continue
 		}
 		texts = append(texts, strings.Replace(sql, fmt.Sprintf("VALUES (%d)", schemaVersion), fmt.Sprintf("VALUES (%d)", version), 1))

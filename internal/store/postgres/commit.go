@@ -94,6 +94,9 @@ func (s *Events) add(ctx context.Context, tx pgx.Tx, c *store.Commit, rows *copy
 	if err := s.copyEvents(ctx, tx, c.Events, rows); err != nil {
 		return err
 	}
+	if err := countUsage(ctx, tx, c.Partition, c.Events); err != nil {
+		return err
+	}
 	if len(c.Rollups) > 0 {
 		rows.rollups(c.Partition, c.Rollups)
 		if err := rows.into(ctx, tx, "rollup_fresh_rows"); err != nil {

@@ -17,7 +17,8 @@ var migrationFiles embed.FS
 type migration struct{ name, file string }
 
 func migrations() []migration {
-	return []migration{{"tables", "0001_tables.sql"}, {"roles and row-level security", "0002_walls.sql"}, {"last use, and the audit log", "0003_audit.sql"}}
+	return []migration{{"tables", "0001_tables.sql"}, {"roles and row-level security", "0002_walls.sql"}, {"last use, and the audit log", "0003_audit.sql"},
+		{"usage", "0004_usage.sql"}}
 }
 
 // Keys of advisory locks, which are the database's.

@@ -88,7 +88,8 @@ const wipe = `DO $$
 	DECLARE
 		t text;
 	BEGIN
-		FOREACH t IN ARRAY ARRAY['offsets', 'events', 'rollup_fresh', 'rollup_1m', 'rollup_1h', 'rollup_1d', 'fills', 'rule_states', 'transitions', 'quarantine', 'resources', 'cursors', 'jobs', 'audit_entries', 'audit_heads'] LOOP
+		FOREACH t IN ARRAY ARRAY['offsets', 'events', 'rollup_fresh', 'rollup_1m', 'rollup_1h', 'rollup_1d', 'fills', 'rule_states', 'transitions', 'quarantine', 'resources', 'cursors', 'jobs',
+			'audit_entries', 'audit_heads', 'events_usage', 'usage_book'] LOOP
 			EXECUTE format('DELETE FROM pulsestream.%I', t);
 		END LOOP;
 		UPDATE pulsestream.counters SET value = CASE name WHEN 'id' THEN 999 ELSE 0 END;

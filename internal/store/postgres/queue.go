@@ -29,8 +29,9 @@ const (
 			SELECT tenant, id, next_at AS due_at FROM jobs WHERE state = 'queued' AND next_at <= $1 ORDER BY next_at, created_at, tenant, id LIMIT $2 FOR UPDATE SKIP LOCKED
 		) UPDATE jobs j SET attempts = attempts + 1, next_at = $3, updated_at = $1 FROM due WHERE j.tenant = due.tenant AND j.id = due.id
 		RETURNING j.tenant, j.id, channel, incident, payload, state, attempts, next_at, error, created_at, updated_at, due_at`
-	finishSQL = `UPDATE jobs SET state = $4, next_at = $5, error = $6, updated_at = $7 WHERE tenant = $1 AND id = $2 AND attempts = $3`
-	jobSQL    = `SELECT attempts FROM jobs WHERE tenant = $1 AND id = $2`
+	finishSQL = `UPDATE jobs j SET state = $4, next_at = $5, error = $6, updated_at = $7
+		FROM (SELECT state FROM jobs WHERE tenant = $1 AND id = $2 AND attempts = $3 FOR UPDATE) was WHERE j.tenant = $1 AND j.id = $2 AND attempts = $3 RETURNING was.state`
+	jobSQL = `SELECT attempts FROM jobs WHERE tenant = $1 AND id = $2`
 
 	incidentJobsSQL = `SELECT ` + jobColumns + ` FROM jobs WHERE tenant = $1 AND incident = $2 ORDER BY created_at, id LIMIT $3`
 	tenantJobsSQL   = `SELECT ` + jobColumns + ` FROM jobs WHERE tenant = $1 ORDER BY created_at DESC, id DESC LIMIT $2`
@@ -146,8 +147,13 @@ func (c *Catalog) Finish(ctx context.Context, j store.Job) error {
 		return fmt.Errorf("%s: %w", op, store.ErrNotFound)
 	}
 	return c.write(ctx, op, asTenant(j.Tenant), func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, finishSQL, string(j.Tenant), j.ID, j.Attempts, string(j.State), since(j.NextAt), clean(j.Error), since(j.UpdatedAt))
-		if err != nil || tag.RowsAffected() == 1 {
+		var was string
+		err := tx.QueryRow(ctx, finishSQL, string(j.Tenant), j.ID, j.Attempts, string(j.State), since(j.NextAt), clean(j.Error), since(j.UpdatedAt)).Scan(&was)
+		switch {
+		case err == nil && j.State == store.JobDone && store.JobState(was) != store.JobDone:
+			_, err = tx.Exec(ctx, notifiedSQL, string(j.Tenant), store.HourOf(j.UpdatedAt))
+			return err
+		case !errors.Is(err, pgx.ErrNoRows):
 			return err
 		}
 		var attempts int

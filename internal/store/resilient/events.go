@@ -79,6 +79,12 @@ func (s *Store) Quarantined(ctx context.Context, t tenant.ID, q store.Quarantine
 	return out, err
 }
 
+// Usage implements store.Events.
+func (s *Store) Usage(ctx context.Context, t tenant.ID, from, to time.Time) (out []store.Usage, err error) {
+	err = s.read(ctx, nil, func(e store.Events) error { out, err = e.Usage(ctx, t, from, to); return err })
+	return out, err
+}
+
 // ScanColumns implements store.Columns, as far as the store below does.
 func (s *Store) ScanColumns(ctx context.Context, t tenant.ID, q store.ColumnScan, each func(*store.ColumnBlock) error) error {
 	given := false

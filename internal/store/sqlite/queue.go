@@ -23,7 +23,7 @@ const (
 	// Attempts tells apart two who chose the same job at the same time: only the first still finds the number it has read.
 	leaseSQL  = `UPDATE jobs SET attempts = attempts + 1, next_at = $4, updated_at = $5 WHERE tenant = $1 AND id = $2 AND attempts = $3 AND state = 'queued'`
 	finishSQL = `UPDATE jobs SET state = $4, next_at = $5, error = $6, updated_at = $7 WHERE tenant = $1 AND id = $2 AND attempts = $3`
-	jobSQL    = `SELECT attempts FROM jobs WHERE tenant = $1 AND id = $2`
+	jobSQL    = `SELECT attempts, state FROM jobs WHERE tenant = $1 AND id = $2`
 
 	incidentJobsSQL = `SELECT ` + jobColumns + ` FROM jobs WHERE tenant = $1 AND incident = $2 ORDER BY created_at, id LIMIT $3`
 	tenantJobsSQL   = `SELECT ` + jobColumns + ` FROM jobs WHERE tenant = $1 ORDER BY created_at DESC, id DESC LIMIT $2`
@@ -101,12 +101,17 @@ func (s *Store) Claim(ctx context.Context, now time.Time, lease time.Duration, l
 // Finish records how an attempt went.
 func (s *Store) Finish(ctx context.Context, j store.Job) error {
 	return s.write(ctx, fmt.Sprintf("finish job %q", j.ID), func(ctx context.Context, tx *sql.Tx) error {
-		n, err := affected(tx.ExecContext(ctx, finishSQL, j.Tenant, j.ID, j.Attempts, j.State, nanos(j.NextAt), withoutZeros(j.Error), nanos(j.UpdatedAt)))
-		if err != nil || n == 1 {
+		var attempts int
+		var was store.JobState
+		if err := tx.QueryRowContext(ctx, jobSQL, j.Tenant, j.ID).Scan(&attempts, &was); err != nil {
 			return err
 		}
-		var attempts int
-		if err := tx.QueryRowContext(ctx, jobSQL, j.Tenant, j.ID).Scan(&attempts); err != nil {
+		n, err := affected(tx.ExecContext(ctx, finishSQL, j.Tenant, j.ID, j.Attempts, j.State, nanos(j.NextAt), withoutZeros(j.Error), nanos(j.UpdatedAt)))
+		switch {
+		case err == nil && n == 1 && j.State == store.JobDone && was != store.JobDone:
+			_, err = tx.ExecContext(ctx, notifiedSQL, j.Tenant, store.HourOf(j.UpdatedAt))
+			return err
+		case err != nil || n == 1:
 			return err
 		}
 		return fmt.Errorf("%w: it was attempt %d, but %d has begun since its lease ended", store.ErrConflict, j.Attempts, attempts)

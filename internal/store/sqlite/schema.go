@@ -104,6 +104,23 @@ CREATE TABLE audit_heads (
 	hash   TEXT    NOT NULL
 ) STRICT;
 `},
+	{"usage", `
+-- An hour is counted since 1970. Revision counts changes of what is before it, billed is the one that the billing system was told.
+CREATE TABLE usage_book (
+	tenant        TEXT    NOT NULL,
+	hour          INTEGER NOT NULL,
+	events        INTEGER NOT NULL DEFAULT 0,
+	bytes         INTEGER NOT NULL DEFAULT 0,
+	series        INTEGER NOT NULL DEFAULT 0,
+	queries       INTEGER NOT NULL DEFAULT 0,
+	notifications INTEGER NOT NULL DEFAULT 0,
+	revision      INTEGER NOT NULL DEFAULT 1,
+	billed        INTEGER NOT NULL DEFAULT 0,
+	PRIMARY KEY (tenant, hour)
+) STRICT;
+
+CREATE INDEX usage_book_unbilled ON usage_book (hour, tenant) WHERE revision > billed;
+`},
 }
 
 // sealedSince is the version of the schema from which on a file has its checksum.

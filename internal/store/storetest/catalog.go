@@ -26,6 +26,7 @@ func Catalog(t *testing.T, open func(t *testing.T, dir string) store.Catalog) {
 		{"Changes", s.changes()},
 		{"Queue", s.queue()},
 		{"Leases", s.leases()},
+		{"Usage", s.usage()},
 		{"Lifecycle", s.lifecycle()},
 	})
 }

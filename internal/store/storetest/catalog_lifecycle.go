@@ -119,5 +119,8 @@ func calls(ctx context.Context, c store.Catalog) map[string]error {
 		"Read":     second(c.Trail().Read(ctx, "acme", store.EntryQuery{}, 1)),
 		"Walk":     c.Trail().Walk(ctx, "acme", store.Span{}, func(*store.Entry) error { return nil }),
 		"Head":     second(c.Trail().Head(ctx, "acme")),
+		"AddUsage": c.Usage().AddUsage(ctx, []store.Usage{{Tenant: "acme", Hour: bookedHour(9), Queries: 1}}),
+		"Usage":    second(c.Usage().Usage(ctx, "acme", bookedHour(0), bookedHour(24))),
+		"Unbilled": second(c.Usage().Unbilled(ctx, bookedHour(24), 1)),
 	}
 }

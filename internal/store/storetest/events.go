@@ -53,6 +53,8 @@ func Events(t *testing.T, open func(t *testing.T, dir string) store.Events) {
 		"transitions come back as they were":                                    transitionsComeBack,
 		"an incident is put together from its transitions":                      incidentsArePutTogether,
 		"incidents are filtered and paged, newest first":                        incidentsAreFilteredAndPaged,
+		"events and bytes are counted by tenant and hour of receipt":            usageIsCounted,
+		"what is not committed is not counted, and nothing twice":               usageFollowsCommits,
 		"no tenant sees anything of another":                                    tenantsAreIsolated,
 		"a context that has ended stops every call":                             anEndedContextStops,
 		"a context that ends stops a read under way":                            anEndingContextStopsAReadUnderWay,

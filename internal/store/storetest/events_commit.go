@@ -247,6 +247,7 @@ func everyCall(ctx context.Context, b *bench) map[string]error {
 	_, errs["Incidents"] = b.Incidents(ctx, acme, store.IncidentQuery{})
 	_, errs["Quarantined"] = b.Quarantined(ctx, acme, store.QuarantineQuery{})
 	_, errs["Transitions"] = b.Transitions(ctx, 0, 1)
+	_, errs["Usage"] = b.Usage(ctx, acme, noon(), noon().Add(time.Hour))
 	return errs
 }
 
