@@ -6,6 +6,8 @@ GO             ?= go
 NPM            ?= npm
 VERSION        ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GOLANGCI       ?= v2.15.0
+GOVULNCHECK    ?= v1.9.0
+GITLEAKS       ?= v8.30.1
 FUZZTIME       ?= 20s
 GOTESTFLAGS    ?=
 ARGS           ?=
@@ -27,7 +29,7 @@ MAKEFLAGS      += --no-print-directory
 export CGO_ENABLED := 1
 # The tests use the browser of the machine; Playwright's own is several hundred megabytes.
 export PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD := 1
-export GO NPM VERSION GOTESTFLAGS FUZZTIME
+export GO NPM VERSION GOTESTFLAGS FUZZTIME GOVULNCHECK GITLEAKS
 
 BIN            := bin/pulsestream
 PAGE           := internal/ui/dist/index.html
@@ -69,7 +71,7 @@ test-race: tools-go ## run the same tests under the race detector
 	@GOTESTFLAGS='-race $(GOTESTFLAGS)' scripts/test.sh fast
 
 .PHONY: lint
-lint: tools-all $(LINTER) $(MODULES) ## check Go, TypeScript and shell sources
+lint: tools-all $(LINTER) $(MODULES) ## check Go, TypeScript and shell sources, and look for secrets and known vulnerabilities
 	@echo 'lint: Go, formatting included (the first run compiles everything, which takes some minutes)'
 	@$(LINTER) run --allow-parallel-runners ./...
 	@echo 'lint: shell'
@@ -77,6 +79,8 @@ lint: tools-all $(LINTER) $(MODULES) ## check Go, TypeScript and shell sources
 	@if command -v shellcheck >/dev/null; then shellcheck $(SHELL_SCRIPTS); fi
 	@echo 'lint: web'
 	@cd web && $(NPM) run --silent check
+	@echo 'lint: secrets and known vulnerabilities'
+	@scripts/scan.sh secrets vulnerabilities packages
 
 .PHONY: fmt
 fmt: $(LINTER) $(MODULES) ## format Go and TypeScript sources

@@ -16,6 +16,7 @@ export default defineConfig({
     reportCompressedSize: true,
   },
   server: {
-    proxy: { "/v1": { target: server, ws: true, changeOrigin: true } },
+    // The host stays the one of the address bar: what the server compares with it is the origin of the page.
+    proxy: { "/v1": { target: server, ws: true }, "/auth": { target: server } },
   },
 });

@@ -25,7 +25,7 @@ func (c *serveCmd) Run(ctx context.Context) error {
 	if err := a.Start(ctx); err != nil {
 		return err
 	}
-	log.Info("PulseStream is ready", "url.full", "http://"+a.Addr(), "service.version", version)
+	log.Info("PulseStream is ready", "url.full", a.URL(), "service.version", version)
 	var failed error
 	select {
 	case <-ctx.Done():

@@ -19,6 +19,8 @@ import (
 	"github.com/pulsestream/pulsestream/internal/query"
 	"github.com/pulsestream/pulsestream/internal/report"
 	"github.com/pulsestream/pulsestream/internal/signin"
+	"github.com/pulsestream/pulsestream/internal/signin/oidc"
+	"github.com/pulsestream/pulsestream/internal/signin/saml"
 	"github.com/pulsestream/pulsestream/internal/source"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/tenant"
@@ -34,6 +36,8 @@ type Deps struct {
 	Keyring   *auth.Keyring
 	Sessions  *auth.Sessions
 	People    *signin.Service
+	OIDC      *oidc.Client
+	SAML      *saml.Sources
 	Tokens    *auth.Tokens
 	Issuers   *auth.Foreign
 	Signing   *auth.Signing
@@ -95,9 +99,10 @@ type Tester interface {
 // api is Deps with the router they are served by.
 type api struct {
 	Deps
-	huma    huma.API
-	mux     *http.ServeMux
-	origins *http.CrossOriginProtection
+	huma     huma.API
+	mux      *http.ServeMux
+	origins  *http.CrossOriginProtection
+	refusals refusals
 }
 
 // Handler is the whole API. Page serves every path that is not the API's.
@@ -137,11 +142,15 @@ func (a *api) routes() {
 
 func (a *api) apiRoutes() {
 	a.tenantRoutes()
+	a.permissionRoutes()
 	a.keyRoutes()
 	a.oauthRoutes()
 	a.sessionRoutes()
 	a.memberRoutes()
 	a.tokenIssuerRoutes()
+	a.scimRoutes()
+	a.providerRoutes()
+	a.federateRoutes()
 	a.adminRoutes()
 	a.secretRoutes()
 	a.eventRoutes()
@@ -160,7 +169,7 @@ func (a *api) apiRoutes() {
 // notFound answers unknown paths of the API with a problem and leaves the others to the page.
 func (a *api) notFound(page http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p := r.URL.Path; p == "/v1" || strings.HasPrefix(p, "/v1/") || strings.HasPrefix(p, "/oauth/") || strings.HasPrefix(p, "/.well-known/") {
+		if p := r.URL.Path; p == "/v1" || strings.HasPrefix(p, "/v1/") || strings.HasPrefix(p, "/oauth/") || strings.HasPrefix(p, "/scim/") || strings.HasPrefix(p, "/.well-known/") {
 			if allowed := a.allowed(r); len(allowed) > 0 {
 				w.Header()["Allow"] = allowed
 				web.NewProblem(http.StatusMethodNotAllowed, "").Write(w)

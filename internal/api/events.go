@@ -77,7 +77,8 @@ func (a *api) describeIngest(tag string) {
 		OperationID: "send-events", Method: http.MethodPost, Path: "/v1/events", Tags: []string{tag}, Summary: "Send events",
 		Description: "Answers once what is accepted is on disk. At most 10 000 events and 16 MiB a request, 256 KiB and 32 levels of nesting an event. " +
 			"`Content-Encoding` may be gzip or zstd. A CloudEvent in binary mode has its attributes in `ce-` headers.\n\nNeeds the permission `events:write`.",
-		Security: []map[string][]string{{"bearer": {}}},
+		Extensions: takes(auth.EventsWrite),
+		Security:   []map[string][]string{{"bearer": {}}},
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 			"application/json":                   media(&huma.Schema{OneOf: []*huma.Schema{one, many}}),
 			"application/cloudevents+json":       media(one),

@@ -44,6 +44,7 @@ func (a *api) liveRoutes() {
 			"Frames come as `snapshot`, then `points`, `events` or `incidents`; a point replaces an earlier one of the same series and time. " +
 			"`{\"op\": \"lagged\", \"dropped\": n}` says that this client was too slow.\n\nNeeds the permission `metrics:read`, for the topics `events:read` or `incidents:read`.",
 		Security:   []map[string][]string{{"bearer": {}}, {"session": {}}, {}},
+		Extensions: takes(auth.MetricsRead),
 		Parameters: []*huma.Param{{Name: "ticket", In: "query", Description: "From POST /v1/live/tickets, instead of the header.", Schema: &huma.Schema{Type: huma.TypeString}}},
 		Responses:  map[string]*huma.Response{"101": {Description: "Switching to WebSocket."}, "401": {Description: "No or bad credentials."}},
 	})

@@ -128,7 +128,7 @@ func (a *api) memberRoutes() {
 
 func (a *api) viewInvitation(r *http.Request, i signin.Invitation) invitationView {
 	// Behind the #, no server on the way logs it.
-	return invitationView{Token: i.Token, URL: a.base(r) + "/accept#" + i.Token, ExpiresAt: i.Ends}
+	return invitationView{Token: i.Token, URL: a.base(r) + "/#/invitation/" + i.Token, ExpiresAt: i.Ends}
 }
 
 func (a *api) invite(ctx context.Context, p auth.Principal, in *struct {

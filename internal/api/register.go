@@ -47,6 +47,7 @@ func register[I, O any](a *api, op operation, handle func(ctx context.Context, p
 		DefaultStatus: op.status, MaxBodyBytes: op.maxBody,
 		Errors:      append([]int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity}, op.errors...),
 		Security:    []map[string][]string{{"bearer": {}}, {"session": {}}},
+		Extensions:  takes(op.permission),
 		Middlewares: huma.Middlewares{a.authenticate(op.permission)},
 	}, func(ctx context.Context, in *I) (*O, error) {
 		p, _ := ctx.Value(principalKey{}).(auth.Principal)
@@ -68,6 +69,9 @@ func register[I, O any](a *api, op operation, handle func(ctx context.Context, p
 	})
 }
 
+// takes is how the published description names the permission that a route takes, for programs.
+func takes(p auth.Permission) map[string]any { return map[string]any{"x-permission": string(p)} }
+
 // authenticate lets only principals with a permission through.
 func (a *api) authenticate(permission auth.Permission) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
@@ -85,13 +89,13 @@ func (a *api) authenticate(permission auth.Permission) func(huma.Context, func(h
 // principal is who sends a request, if they may do what it asks for.
 func (a *api) principal(r *http.Request, permission auth.Permission) (auth.Principal, error) {
 	p, err := a.caller(r)
+	if err == nil && permission != anyone && !p.Can(permission) {
+		err = forbidden(p, permission)
+	}
 	if err != nil {
-		return p, err
+		a.refused(r, p, permission, err)
 	}
-	if permission != anyone && !p.Can(permission) {
-		return p, forbidden(p, permission)
-	}
-	return p, nil
+	return p, err
 }
 
 // anyone, in the place of a permission, lets in whoever has credentials. Such a route shows and changes nothing but what is the caller's own.

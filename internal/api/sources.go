@@ -56,7 +56,7 @@ func (a *api) base(r *http.Request) string {
 		return strings.TrimRight(a.PublicURL, "/")
 	}
 	scheme := "http"
-	if r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") {
+	if web.IsHTTPS(r) {
 		scheme = "https"
 	}
 	return scheme + "://" + r.Host

@@ -9,7 +9,9 @@ import (
 	"github.com/pulsestream/pulsestream/internal/bus"
 	"github.com/pulsestream/pulsestream/internal/catalog"
 	"github.com/pulsestream/pulsestream/internal/config"
+	"github.com/pulsestream/pulsestream/internal/egress"
 	"github.com/pulsestream/pulsestream/internal/query"
+	"github.com/pulsestream/pulsestream/internal/signin/oidc"
 	"github.com/pulsestream/pulsestream/internal/source"
 	"github.com/pulsestream/pulsestream/internal/store/sqlite"
 	"github.com/pulsestream/pulsestream/internal/tenant"
@@ -96,7 +98,7 @@ func (a *App) alone(ctx context.Context, secrets config.Secrets) error {
 	a.whileRunning(signing.Run)
 	handler := api.Handler(api.Deps{
 		Log: opts.Log, Now: opts.Now, Keys: auth.NewKeys(things, tokens), Keyring: auth.NewKeyring(things, opts.Now), Tokens: tokens, Signing: signing,
-		Sessions: auth.NewSessions(things), People: a.newPeople(), Issuers: foreign,
+		Sessions: auth.NewSessions(things), People: a.newPeople(), OIDC: oidc.New(egress.New(allow), opts.Now), SAML: a.newSAML(allow), Issuers: foreign,
 		RateLimit: cfg.RateLimit, Tickets: auth.NewTickets(), Catalog: a.catalog, Registry: registry, Secrets: a.vault,
 		Events: events, Incidents: incidents, Query: engine, Reports: reports, Vendors: source.NewCatalogue(), Channels: types, Tester: notifier, Door: door,
 		Live: hub.Serve, IncidentChanged: hub.IncidentChanged, Metrics: seen.handler(), Ready: l.refuse, Rebuilding: l.rebuilding, Stalled: a.crew.stalled, Losses: l.losses, Limits: limitsAlone(limits), Partitions: log.Partitions(),

@@ -117,7 +117,7 @@ func (a *App) Start(ctx context.Context) error {
 		}
 	}
 	go func() {
-		if err := a.server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := a.serve(); !errors.Is(err, http.ErrServerClosed) {
 			a.fail(fmt.Errorf("serve: %w", err))
 		}
 	}()
@@ -194,6 +194,11 @@ func (a *App) listen(ctx context.Context, handler http.Handler, leave func()) er
 	a.listener = l
 	a.server = &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(a.opts.Log.Handler(), slog.LevelDebug)}
+	a.server.Protocols = new(http.Protocols)
+	a.server.Protocols.SetHTTP1(true) // and no other: a WebSocket needs a connection of its own
+	if a.server.TLSConfig, err = tlsConfig(a.cfg, a.opts.Now); err != nil {
+		return errors.Join(err, l.Close())
+	}
 	a.onStop("http", func(ctx context.Context) error {
 		leave()
 		ctx, cancel := context.WithTimeout(ctx, requestsEnd)
@@ -206,6 +211,22 @@ func (a *App) listen(ctx context.Context, handler http.Handler, leave func()) er
 		return err
 	})
 	return nil
+}
+
+// serve answers until the server is stopped.
+func (a *App) serve() error {
+	if a.server.TLSConfig != nil {
+		return a.server.ServeTLS(a.listener, "", "")
+	}
+	return a.server.Serve(a.listener)
+}
+
+// URL is where the server is reached on this machine.
+func (a *App) URL() string {
+	if a.server.TLSConfig != nil {
+		return "https://" + a.Addr()
+	}
+	return "http://" + a.Addr()
 }
 
 // Addr is the address that is listened on.

@@ -13,9 +13,11 @@ import (
 	"github.com/pulsestream/pulsestream/internal/bus"
 	"github.com/pulsestream/pulsestream/internal/catalog"
 	"github.com/pulsestream/pulsestream/internal/config"
+	"github.com/pulsestream/pulsestream/internal/egress"
 	"github.com/pulsestream/pulsestream/internal/lease"
 	"github.com/pulsestream/pulsestream/internal/live"
 	"github.com/pulsestream/pulsestream/internal/query"
+	"github.com/pulsestream/pulsestream/internal/signin/oidc"
 	"github.com/pulsestream/pulsestream/internal/source"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/store/postgres"
@@ -203,6 +205,7 @@ func (m *member) api(context.Context) error {
 		}
 	})
 	d := &m.deps
+	d.OIDC, d.SAML = oidc.New(egress.New(allow), m.opts.Now), m.newSAML(allow)
 	d.Tickets, d.Incidents, d.Query, d.Channels, d.Tester = auth.NewTickets(), incidents, engine, types, m.newNotifier(m.things, m.events, types, nil)
 	d.Reports = m.newReports(m.events, engine, m.registry, m.log.Partitions(), func() bool { return false })
 	d.Usage, d.Meter = newLedger(m.events, m.things, m.registry), m.newMeter(m.things)

@@ -10,12 +10,18 @@ import (
 
 	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/egress"
+	"github.com/pulsestream/pulsestream/internal/signin/saml"
 	"github.com/pulsestream/pulsestream/internal/store"
 )
 
 // newForeign makes the reader of tokens of tenants' own issuers.
 func (a *App) newForeign(things store.Catalog, allow []netip.Prefix) *auth.Foreign {
 	return auth.NewForeign(things, fetch(egress.New(allow).HTTPClient(fetchTimeout)), a.opts.Now, a.opts.Log)
+}
+
+// newSAML makes what gets the metadata of tenants' identity providers.
+func (a *App) newSAML(allow []netip.Prefix) *saml.Sources {
+	return saml.NewSources(fetch(egress.New(allow).HTTPClient(fetchTimeout)), a.opts.Now)
 }
 
 const fetchTimeout = 5 * time.Second

@@ -71,8 +71,8 @@ func planted() map[string]string {
 	}
 }
 
-// done is a request that is answered with success.
-func (i *instance) done(method, path, body string) []byte {
+// good is a request that is answered with success.
+func (i *instance) good(method, path, body string) []byte {
 	i.t.Helper()
 	resp, b := i.do(method, path, givenKey, body)
 	if resp.StatusCode >= 300 {
@@ -86,15 +86,13 @@ func (i *instance) plant() string {
 	i.t.Helper()
 	p := planted()
 	var source struct{ URL string }
-	b := i.done("PUT", "/v1/sources/code", `{"vendor":"github","secret":"`+p["a source's secret"]+`"}`)
+	b := i.good("PUT", "/v1/sources/code", `{"vendor":"github","secret":"`+p["a source's secret"]+`"}`)
 	if err := json.Unmarshal(b, &source); err != nil {
 		i.t.Fatal(err)
 	}
-	i.done("PUT", "/v1/channels/hook", `{"type":"webhook","config":{"url":"http://127.0.0.1:9/x","secret":"whsec_`+p["a webhook's secret"]+`"}}`)
-	i.done("PUT", "/v1/channels/mail", `{"type":"email","config":{"to":["a@example.com"],"from":"b@example.com","host":"127.0.0.1","port":9,"username":"u","password":"`+p["a mail password"]+`"}}`)
-	if strings.Contains(string(i.done("GET", "/openapi.json", "")), `"/v1/identity-providers/{slug}"`) {
-		i.done("PUT", "/v1/identity-providers/idp", `{"name":"idp","type":"oidc","issuer":"https://idp.example.com","client_id":"c","client_secret":"`+p["a provider's secret"]+`"}`)
-	}
+	i.good("PUT", "/v1/channels/hook", `{"type":"webhook","config":{"url":"http://127.0.0.1:9/x","secret":"whsec_`+p["a webhook's secret"]+`"}}`)
+	i.good("PUT", "/v1/channels/mail", `{"type":"email","config":{"to":["a@example.com"],"from":"b@example.com","host":"127.0.0.1","port":9,"username":"u","password":"`+p["a mail password"]+`"}}`)
+	i.good("PUT", "/v1/identity-providers/idp", `{"name":"idp","type":"oidc","default_role":"viewer","issuer":"`+issuer(i.t, "")+`","client_id":"c","client_secret":"`+p["a provider's secret"]+`"}`)
 	_, path, _ := strings.Cut(source.URL, "/v1/")
 	return "/v1/" + path
 }
@@ -126,7 +124,7 @@ func (i *instance) everyGet() []byte {
 	var doc struct {
 		Paths map[string]map[string]any `json:"paths"`
 	}
-	if err := json.Unmarshal(i.done("GET", "/openapi.json", ""), &doc); err != nil {
+	if err := json.Unmarshal(i.good("GET", "/openapi.json", ""), &doc); err != nil {
 		i.t.Fatal(err)
 	}
 	var all bytes.Buffer
@@ -192,7 +190,7 @@ func (i *instance) encrypted() (keys int) {
 			Plain               int
 			DataKeys            []any `json:"data_keys"`
 		}
-		b := i.done("GET", "/v1/admin/secrets", "")
+		b := i.good("GET", "/v1/admin/secrets", "")
 		if err := json.Unmarshal(b, &s); err != nil {
 			i.t.Fatal(err)
 		}
@@ -223,14 +221,14 @@ func TestSecretsAreNowhereButWhereTheyAreUsed(t *testing.T) {
 	}
 	_, b := i.do("PUT", "/v1/channels/hook", givenKey, `{"type":"webhook","config":{"url":"not a URL","secret":"whsec_`+planted()["a webhook's secret"]+`","what":1}}`)
 	clean(t, "a refusal", b)
-	i.done("POST", "/v1/reports", `{"kind":"events","format":"csv","from":"2026-01-01T00:00:00Z","to":"2027-12-31T00:00:00Z"}`)
+	i.good("POST", "/v1/reports", `{"kind":"events","format":"csv","from":"2026-01-01T00:00:00Z","to":"2027-12-31T00:00:00Z"}`)
 	clean(t, "an answer of the API", i.everyGet())
-	clean(t, "/metrics", i.done("GET", "/metrics", ""))
+	clean(t, "/metrics", i.good("GET", "/metrics", ""))
 	cleanDir(t, dir) // as it is while the server runs, write-ahead logs included
 	if n := i.encrypted(); n != 1 {
 		t.Errorf("%d data keys", n)
 	}
-	i.done("POST", "/v1/admin/secrets/rotate", "")
+	i.good("POST", "/v1/admin/secrets/rotate", "")
 	if n := i.encrypted(); n != 2 {
 		t.Errorf("%d data keys after a rotation", n)
 	}
@@ -254,7 +252,7 @@ func TestAServerWithoutSettingsMakesItsMasterKeyAndDoesNotStartWithoutIt(t *test
 	dir := t.TempDir()
 	i := startWith(t, settings(dir), config.Secrets{}, io.Discard)
 	hook := i.plant()
-	i.done("POST", "/v1/admin/secrets/rotate", "")
+	i.good("POST", "/v1/admin/secrets/rotate", "")
 	i.encrypted()
 	i.stop()
 	cleanDir(t, dir)

@@ -266,7 +266,7 @@ func TestEveryClaimAndHeaderOfAForeignTokenCounts(t *testing.T) {
 	header := func(more ...any) map[jose.HeaderKey]any {
 		h := maps.Clone(at)
 		for i := 0; i < len(more); i += 2 {
-			h[jose.HeaderKey(more[i].(string))] = more[i+1] //nolint:errcheck // they are
+			h[jose.HeaderKey(more[i].(string))] = more[i+1]
 		}
 		return h
 	}

@@ -32,6 +32,9 @@ type Member struct {
 	Identities []Identity `json:"identities,omitempty"`
 	ExternalID string     `json:"external_id,omitempty"` // of whoever provisions members
 	CreatedBy  string     `json:"created_by"`            // subject of a principal, or "provider:<slug>"
+	// Provisioned is what a company's directory says of the member by SCIM; nil if it does not look after them. Then the groups are those that it
+	// says, not those of the identity provider.
+	Provisioned *Provisioned `json:"provisioned,omitempty"`
 	// Secrets are never shown.
 	Secrets MemberSecrets `json:"secrets,omitzero"`
 }
@@ -41,6 +44,15 @@ type Identity struct {
 	Provider string `json:"provider"` // slug
 	Issuer   string `json:"issuer"`
 	Subject  string `json:"subject"`
+}
+
+// Provisioned is what a directory says of a person, beside what every member has.
+type Provisioned struct {
+	UserName    string `json:"user_name"`
+	DisplayName string `json:"display_name,omitempty"`
+	Formatted   string `json:"formatted,omitempty"`
+	Given       string `json:"given,omitempty"`
+	Family      string `json:"family,omitempty"`
 }
 
 // MemberSecrets is what a member shows to sign in, and what invites one.

@@ -69,7 +69,7 @@ func (c *Catalog) MemberByIdentity(ctx context.Context, t tenant.ID, i auth.Iden
 
 // PutMember makes or changes a member: ErrEmailTaken or ErrIdentityTaken if it could be mistaken for another, ErrFull if there are too many.
 func (c *Catalog) PutMember(ctx context.Context, t tenant.ID, id string, m auth.Member, when Condition) (Entry[auth.Member], error) {
-	if when == IfMissing || len(m.Identities) > 0 {
+	if when == IfMissing || c.identityIsNew(ctx, t, id, &m) {
 		all, err := c.Members(ctx, t)
 		if err != nil {
 			return Entry[auth.Member]{}, err
@@ -93,6 +93,23 @@ func (c *Catalog) PutMember(ctx context.Context, t tenant.ID, id string, m auth.
 		}
 	}
 	return put(ctx, c, ch, m)
+}
+
+// identityIsNew says whether a member gets an identity that they did not have.
+func (c *Catalog) identityIsNew(ctx context.Context, t tenant.ID, id string, m *auth.Member) bool {
+	if len(m.Identities) == 0 {
+		return false
+	}
+	old, err := c.Member(ctx, t, id)
+	if err != nil {
+		return true
+	}
+	for _, i := range m.Identities {
+		if !old.Value.Has(i) {
+			return true
+		}
+	}
+	return false
 }
 
 // DeleteMember removes a member. Their sessions are worth nothing from then on.

@@ -20,6 +20,8 @@ import (
 type Serve struct {
 	DataDir     string   `help:"Where everything is kept." default:"./pulsestream-data" type:"path" placeholder:"DIR"`
 	Listen      string   `help:"Address to listen on." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
+	TLSCert     string   `help:"A file with the certificate that the server shows, its chain behind it: it then speaks HTTPS only. A renewed one is taken up by itself. With --tls-key." name:"tls-cert" type:"path" placeholder:"FILE"`
+	TLSKey      string   `help:"A file with its key." name:"tls-key" type:"path" placeholder:"FILE"`
 	Roles       []string `help:"What this process does: all, or some of ingest, worker, api." default:"all"`
 	Store       string   `help:"The store of events: a DuckDB file in the data directory when missing; of events and settings, as postgres://USER:PASSWORD@HOST/DATABASE." placeholder:"URL"`
 	Bus         string   `help:"The log: embedded when missing, else the servers of a NATS cluster, such as nats://HOST:4222,nats://HOST2:4222." placeholder:"URL"`
@@ -31,9 +33,9 @@ type Serve struct {
 	RateLimit   float64  `help:"Events a second that each tenant may send on average; 0 is no limit." default:"0" placeholder:"EVENTS_PER_SECOND"`
 	EgressAllow []string `help:"A range of private addresses that outgoing requests may reach all the same; repeatable." placeholder:"CIDR"`
 	PublicURL   string   `help:"How the server is reached from outside, for the addresses it shows; the request's host when missing." placeholder:"URL"`
+	BillingURL  string   `help:"Where usage of hours that are over is sent as CloudEvents, signed with the secret in PULSESTREAM_BILLING_SECRET." placeholder:"URL"`
 	SecretsKey  string   `help:"A file with the master key that secrets in the catalog are encrypted under: 32 random bytes as base64 or hex; older keys on further lines. Its value can be in PULSESTREAM_SECRETS_KEY instead. A server alone makes its own when missing." type:"path" placeholder:"FILE" env:"PULSESTREAM_SECRETS_KEY_FILE"`
 	SecretsKMS  string   `help:"A key of AWS KMS in its place, such as awskms:///KEY?region=eu-central-1; --secrets-key then only opens what it has encrypted before." name:"secrets-kms" placeholder:"URL"`
-	BillingURL  string   `help:"Where usage of hours that are over is sent as CloudEvents, signed with the secret in PULSESTREAM_BILLING_SECRET." placeholder:"URL"`
 	LogFormat   string   `help:"json (Elastic Common Schema) or text." enum:"json,text" default:"json"`
 	LogLevel    string   `help:"debug, info, warn or error." enum:"debug,info,warn,error" default:"info"`
 	Partitions  int      `help:"Partitions of a new log; an existing one keeps its own." default:"4" hidden:""`
@@ -43,10 +45,10 @@ type Serve struct {
 type Secrets struct {
 	// BootstrapAPIKey is the first administrator key of an empty store; one is made when it is empty.
 	BootstrapAPIKey string
-	// SecretsKey is the master key, or several, that secrets in the catalog are encrypted under.
-	SecretsKey string
 	// BillingSecret signs what is sent to BillingURL: whsec_ and the base64 of 24 to 64 bytes, by Standard Webhooks.
 	BillingSecret string
+	// SecretsKey is the master key, or several, that secrets in the catalog are encrypted under.
+	SecretsKey string
 }
 
 // SecretsKeyVariable has the master key itself.
@@ -66,6 +68,9 @@ func (s *Serve) Check() error {
 	}
 	if _, _, err := net.SplitHostPort(s.Listen); err != nil {
 		errs = append(errs, fmt.Errorf("--listen %q: write it as HOST:PORT, such as 127.0.0.1:8080", s.Listen))
+	}
+	if (s.TLSCert == "") != (s.TLSKey == "") {
+		errs = append(errs, errors.New("--tls-cert and --tls-key belong together: give both, or neither"))
 	}
 	if _, err := s.Egress(); err != nil {
 		errs = append(errs, err)
@@ -206,6 +211,5 @@ func (s *Serve) ReportsDir() string { return filepath.Join(s.DataDir, "reports")
 
 // SecretsFromEnvironment reads the secrets.
 func SecretsFromEnvironment() Secrets {
-	return Secrets{BootstrapAPIKey: os.Getenv("PULSESTREAM_BOOTSTRAP_API_KEY"), SecretsKey: os.Getenv(SecretsKeyVariable),
-		BillingSecret: os.Getenv("PULSESTREAM_BILLING_SECRET")}
+	return Secrets{BootstrapAPIKey: os.Getenv("PULSESTREAM_BOOTSTRAP_API_KEY"), BillingSecret: os.Getenv("PULSESTREAM_BILLING_SECRET"), SecretsKey: os.Getenv(SecretsKeyVariable)}
 }

@@ -74,13 +74,22 @@ func network(address string) string {
 
 // take charges an attempt, or is a *LimitedError.
 func (f *failures) take(t tenant.ID, email, address string, now time.Time) error {
+	keys := keysOf(t, email, address)
+	return f.charge(keys[:], now)
+}
+
+// takeAddress charges an attempt that names no account.
+func (f *failures) takeAddress(address string, now time.Time) error {
+	return f.charge([]failureKey{{perAddress, "", network(address)}}, now)
+}
+
+func (f *failures) charge(keys []failureKey, now time.Time) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	keys, limits := keysOf(t, email, address), allowances()
-	wait := time.Duration(0)
-	for i, k := range keys {
+	limits, wait := allowances(), time.Duration(0)
+	for _, k := range keys {
 		used := max(0, f.until[k].Sub(now)) // a time that was never set lies further back than a Duration reaches
-		wait = max(wait, used-time.Duration(limits[i].burst-1)*limits[i].every)
+		wait = max(wait, used-time.Duration(limits[k.what].burst-1)*limits[k.what].every)
 	}
 	if wait > 0 {
 		return &LimitedError{Wait: wait}
@@ -88,22 +97,33 @@ func (f *failures) take(t tenant.ID, email, address string, now time.Time) error
 	if len(f.until) > maxFailures-len(keys) {
 		f.makeRoom(now)
 	}
-	for i, k := range keys {
-		f.until[k] = later(f.until[k], now).Add(limits[i].every)
+	for _, k := range keys {
+		f.until[k] = later(f.until[k], now).Add(limits[k.what].every)
 	}
 	return nil
 }
 
 // forgive gives an attempt back that was right. With clear, what the account has failed before from this address is forgotten.
 func (f *failures) forgive(t tenant.ID, email, address string, clear bool) {
+	keys := keysOf(t, email, address)
+	f.giveBack(keys[:])
+	if clear {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.until, keys[perPair])
+	}
+}
+
+func (f *failures) giveAddress(address string) {
+	f.giveBack([]failureKey{{perAddress, "", network(address)}})
+}
+
+func (f *failures) giveBack(keys []failureKey) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for i, k := range keysOf(t, email, address) {
+	for _, k := range keys {
 		if at, ok := f.until[k]; ok {
-			f.until[k] = at.Add(-allowances()[i].every)
-		}
-		if clear && i == perPair {
-			delete(f.until, k)
+			f.until[k] = at.Add(-allowances()[k.what].every)
 		}
 	}
 }

@@ -40,8 +40,14 @@ func (s *Service) Enter(ctx context.Context, p catalog.Entry[catalog.Provider], 
 	}
 	identity := auth.Identity{Provider: p.Slug, Issuer: who.Issuer, Subject: who.Subject}
 	m, err := s.Catalog.MemberByIdentity(ctx, p.Tenant, identity)
+	if errors.Is(err, store.ErrNotFound) {
+		m, err = s.unlinked(ctx, &p, identity)
+	}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return Begun{}, err
+	}
+	if m.Value.Provisioned != nil { // what the directory says holds
+		who.Groups, who.Name, who.Email = m.Value.Groups, "", m.Value.Email
 	}
 	role := p.Value.RoleOf(who.Groups)
 	reason := error(nil)

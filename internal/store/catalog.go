@@ -19,6 +19,8 @@ const (
 	KindTokenIssuer Kind = "token-issuer" // whose access tokens a tenant takes besides ours
 	KindMember      Kind = "member"       // a person in a tenant
 	KindSession     Kind = "session"      // a member's, since they have signed in
+	KindGroup       Kind = "group"        // of members, as a company's directory says
+	KindUsed        Kind = "used"         // what was used and may not be again, such as an assertion of SAML
 	KindProvider    Kind = "provider"     // where members come from
 	KindSource      Kind = "source"
 	KindMetric      Kind = "metric"

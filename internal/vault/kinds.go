@@ -19,6 +19,8 @@ var sealed = map[store.Kind]bool{
 	store.KindMember:      true,  // a password's hash, the secret of one-time codes
 	store.KindSession:     false, // the cookie is not there, its hash is the lookup
 	store.KindProvider:    true,  // the client's secret
+	store.KindGroup:       false, // a name
+	store.KindUsed:        false, // a hash, and until when
 	store.KindDataKey:     false, // wrapped by the master key
 	store.KindSource:      true,  // vendors' secrets, and the token of the hook
 	store.KindMetric:      false,

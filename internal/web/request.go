@@ -19,15 +19,23 @@ const RequestIDHeader = "X-Request-Id"
 
 var requestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-// Outermost gives every request its id, logs what went wrong, and turns a panic into a 500 that says nothing of it.
+// Outermost gives every request its id and every answer what keeps browsers strict, logs what went wrong, and turns a panic into a 500 that says
+// nothing of it. What may be kept by others, or is a page, says so itself.
 func Outermost(next http.Handler, log *slog.Logger, now func() time.Time) http.Handler {
+	strict, secure := strictHeaders(), []string{"max-age=31536000; includeSubDomains"}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get(RequestIDHeader)
 		if id == "" || !requestID.MatchString(id) {
 			id = uuid.Must(uuid.NewV7()).String()
 		}
-		h, values := w.Header(), []string{id, "nosniff"}
-		h[RequestIDHeader], h["X-Content-Type-Options"] = values[:1:1], values[1:]
+		h := w.Header()
+		h[RequestIDHeader] = []string{id}
+		for i := range strict { // shared by all answers: what changes one sets it anew
+			h[strict[i].name] = strict[i].value
+		}
+		if IsHTTPS(r) {
+			h["Strict-Transport-Security"] = secure
+		}
 		rec := &recorder{ResponseWriter: w}
 		started := now()
 		defer func() {
@@ -61,6 +69,25 @@ func Outermost(next http.Handler, log *slog.Logger, now func() time.Time) http.H
 		}
 		next.ServeHTTP(rec, r)
 	})
+}
+
+type strictHeader struct {
+	name  string
+	value []string
+}
+
+func strictHeaders() []strictHeader {
+	var out []strictHeader
+	for name, value := range map[string]string{"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+		"Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY", "Cross-Origin-Resource-Policy": "same-origin"} {
+		out = append(out, strictHeader{name, []string{value}})
+	}
+	return out
+}
+
+// IsHTTPS says whether a request came over TLS, to this server or to a proxy in front that says so. Nothing but the form of addresses hangs on it.
+func IsHTTPS(r *http.Request) bool {
+	return r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
 }
 
 // isText says whether path and query are UTF-8. No name that is kept here is anything else, and no store takes other text.

@@ -109,13 +109,24 @@ test("the page reconnects by itself and says so", async ({ signedIn: page, conte
 test("a phone shows everything without scrolling sideways", async ({ signedIn: page, server }) => {
   await page.setViewportSize({ width: 360, height: 740 });
   await server.send([{ type: "order.placed", source: "shop" }]);
-  for (const view of ["Overview", "Incidents", "Sources", "Metrics", "Rules", "Channels"]) {
-    await open(page, view);
+  const fits = async (view: string) => {
     const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
     expect(wide, view).toBeLessThanOrEqual(0);
+  };
+  for (const view of ["Overview", "Incidents", "Sources", "Metrics", "Rules", "Channels"]) {
+    await open(page, view);
+    await fits(view);
   }
   const nav = await page.getByRole("navigation", { name: "Main" }).boundingBox();
   expect(nav?.y).toBeGreaterThan(600);
+  await page.getByRole("link", { name: "Settings", exact: true }).click();
+  for (const link of await page.getByRole("navigation", { name: "Settings" }).getByRole("link").all()) {
+    const section = (await link.textContent()) ?? "";
+    await link.click();
+    await expect(page.getByRole("heading", { name: section, level: 1 })).toBeVisible();
+    await expect(page.getByText("Loading…")).toHaveCount(0);
+    await fits(section);
+  }
 });
 
 test("dark follows the system, and the toggle is remembered", async ({ signedIn: page }) => {

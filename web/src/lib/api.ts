@@ -2,6 +2,7 @@ import { ApiError, parseProblem } from "./problem.ts";
 
 export type Query = Record<string, string | number | string[] | undefined>;
 
+// Without a key the browser's cookie speaks for the page. With one the cookie stays out of it: never two credentials in a request.
 let key = "";
 let onUnauthorized: () => void = () => {};
 let skew = 0;
@@ -25,30 +26,42 @@ export interface Answer<T> {
   status: number;
 }
 
-async function call<T>(
-  method: string,
-  path: string,
-  o: { body?: unknown; query?: Query; etag?: string | null; key?: string; signal?: AbortSignal },
-): Promise<Answer<T>> {
-  const headers: Record<string, string> = { Authorization: `Bearer ${o.key ?? key}`, Accept: "application/json" };
+interface Options {
+  body?: unknown;
+  query?: Query;
+  etag?: string | null;
+  /** A key that is not the session's, or "" for none: a refusal of it says nothing about the session. */
+  key?: string;
+  signal?: AbortSignal;
+}
+
+async function call<T>(method: string, path: string, o: Options): Promise<Answer<T>> {
+  const res = await send(method, path, { Accept: "application/json" }, o);
+  const text = await res.text();
+  return { body: (text ? JSON.parse(text) : undefined) as T, etag: res.headers.get("ETag"), status: res.status };
+}
+
+/** Asks, and turns each refusal into an ApiError. */
+async function send(method: string, path: string, headers: Record<string, string>, o: Options): Promise<Response> {
+  const bearer = o.key ?? key;
+  if (bearer) headers.Authorization = `Bearer ${bearer}`;
   if (o.body !== undefined) headers["Content-Type"] = "application/json";
   if (o.etag) headers["If-Match"] = o.etag;
   const res = await fetch(path + queryString(o.query), {
     method,
     headers,
     body: o.body === undefined ? undefined : JSON.stringify(o.body),
-    credentials: "omit",
+    credentials: bearer ? "omit" : "same-origin",
     cache: "no-store",
     signal: o.signal,
   });
   const date = Date.parse(res.headers.get("Date") ?? "");
   if (!Number.isNaN(date)) skew = date + 500 - Date.now();
-  const text = await res.text();
   if (!res.ok) {
     if (res.status === 401 && o.key === undefined) onUnauthorized();
-    throw new ApiError(parseProblem(res.status, text));
+    throw new ApiError(parseProblem(res.status, await res.text()));
   }
-  return { body: (text ? JSON.parse(text) : undefined) as T, etag: res.headers.get("ETag"), status: res.status };
+  return res;
 }
 
 function queryString(query: Query | undefined): string {
@@ -61,7 +74,7 @@ function queryString(query: Query | undefined): string {
   return s ? `?${s}` : "";
 }
 
-interface Page<T> {
+export interface Page<T> {
   data: T[] | null;
   next_cursor?: string;
 }
@@ -74,9 +87,23 @@ export const api = {
   post: <T>(path: string, body?: unknown) => call<T>("POST", path, { body: body ?? {} }).then((a) => a.body),
   put: <T>(path: string, body: unknown, etag?: string | null) =>
     call<T>("PUT", path, { body, etag }).then((a) => a.body),
-  del: (path: string) => call<void>("DELETE", path, {}).then(() => undefined),
-  /** Asks with a key that is not (yet) the session's. */
-  withKey: <T>(k: string, path: string) => call<T>("GET", path, { key: k }).then((a) => a.body),
+  del: (path: string, body?: unknown) => call<void>("DELETE", path, { body }).then(() => undefined),
+  /** Asks with a key that is not (yet) the session's; with none, the cookie alone speaks. */
+  withKey: <T>(k: string, path: string, query?: Query) => call<T>("GET", path, { key: k, query }).then((a) => a.body),
+  /** Posts without being signed in: whoever knows what is in the body may. */
+  postOpenly: <T>(path: string, body: unknown) => call<T>("POST", path, { key: "", body }).then((a) => a.body),
+  /** One page of a list, for lists that are read as far as somebody scrolls. */
+  page: <T>(path: string, query: Query) => call<Page<T>>("GET", path, { query }).then((a) => a.body),
+  /** A file, saved under a name. It goes through the page, because a link could not carry a key. */
+  async download(path: string, query: Query, name: string): Promise<void> {
+    const res = await send("GET", path, {}, { query });
+    const url = URL.createObjectURL(await res.blob());
+    const a = document.createElement("a");
+    a.href = url;
+    a.download = name;
+    a.click();
+    setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  },
   /** A list, with all its pages up to a bound that no screen could show anyway. */
   async list<T>(path: string, query: Query = {}, max = 1000): Promise<T[]> {
     const all: T[] = [];

@@ -124,6 +124,12 @@ export function moment(ms: number, now: number): string {
   return `${d.getDate()} ${MONTHS[d.getMonth()]}${year}, ${clock(ms, false)}`;
 }
 
+/** The local day: `29 Nov`. */
+export function day(ms: number): string {
+  const d = new Date(ms);
+  return `${d.getDate()} ${MONTHS[d.getMonth()]}`;
+}
+
 /** How long ago, in one part: `just now`, `12 s ago`, `3 min ago`, `2 h ago`, `5 d ago`. */
 export function ago(ms: number, now: number): string {
   const s = Math.max(0, Math.round((now - ms) / 1000));
@@ -132,6 +138,25 @@ export function ago(ms: number, now: number): string {
   if (s < 3600) return `${Math.floor(s / 60)} min ago`;
   if (s < 86400) return `${Math.floor(s / 3600)} h ago`;
   return `${Math.floor(s / 86400)} d ago`;
+}
+
+/** How far from now, either way: `in 3 h`, `in 29 d`, or as `ago`. */
+export function fromNow(ms: number, now: number): string {
+  if (ms <= now) return ago(ms, now);
+  const s = Math.round((ms - now) / 1000);
+  if (s < 60) return `in ${s} s`;
+  if (s < 3600) return `in ${Math.round(s / 60)} min`;
+  if (s < 129_600) return `in ${Math.round(s / 3600)} h`;
+  return `in ${Math.round(s / 86400)} d`;
+}
+
+/** The exact local time with its zone, for those who want to know more than `3 h ago`. */
+export function exact(ms: number): string {
+  const d = new Date(ms);
+  const zone = new Intl.DateTimeFormat("en-GB", { timeZoneName: "short" })
+    .formatToParts(d)
+    .find((p) => p.type === "timeZoneName")?.value;
+  return `${d.getDate()} ${MONTHS[d.getMonth()]} ${d.getFullYear()}, ${clock(ms)} ${zone ?? ""}`.trimEnd();
 }
 
 /** `Stripe charges fail!` becomes `stripe-charges-fail`: a slug the server accepts. */

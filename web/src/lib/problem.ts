@@ -15,11 +15,16 @@ export class ApiError extends Error {
 
 function say(p: Problem): string {
   if (p.detail) return p.detail;
-  if (p.status === 403) return "Your key is not allowed to do this. Ask an administrator for a key with a higher role.";
+  if (p.status === 403) return "You are not allowed to do this. Ask an administrator for a higher role.";
   if (p.status === 412) return "Someone else changed this in the meantime. Close, reload and try again.";
   if (p.status === 429) return "Too many requests. Wait a moment and try again.";
   if (p.status === 503) return "The server is busy. Wait a moment and try again.";
   return p.title || `The server answered ${p.status}.`;
+}
+
+/** Whether a refusal carries a code for programs, by itself or in one of its errors. */
+export function hasCode(p: Problem, code: string): boolean {
+  return p.code === code || (p.errors ?? []).some((e) => e.code === code);
 }
 
 /** The sentence to show for anything that can be thrown by a call. */

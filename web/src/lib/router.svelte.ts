@@ -1,12 +1,25 @@
-export type View = "overview" | "incidents" | "sources" | "metrics" | "rules" | "channels";
+export type View = "overview" | "incidents" | "sources" | "metrics" | "rules" | "channels" | "settings";
 
-export const VIEWS: { view: View; title: string }[] = [
-  { view: "overview", title: "Overview" },
-  { view: "incidents", title: "Incidents" },
-  { view: "sources", title: "Sources" },
-  { view: "metrics", title: "Metrics" },
-  { view: "rules", title: "Rules" },
-  { view: "channels", title: "Channels" },
+/** The views of the navigation, with the permission without which there is nothing to see in them. */
+export const VIEWS: { view: View; title: string; needs: string }[] = [
+  { view: "overview", title: "Overview", needs: "metrics:read" },
+  { view: "incidents", title: "Incidents", needs: "incidents:read" },
+  { view: "sources", title: "Sources", needs: "sources:read" },
+  { view: "metrics", title: "Metrics", needs: "metrics:read" },
+  { view: "rules", title: "Rules", needs: "rules:read" },
+  { view: "channels", title: "Channels", needs: "channels:read" },
+];
+
+export type Section = "members" | "keys" | "providers" | "usage" | "audit" | "account";
+
+/** The parts of the settings; one's own account is everybody's. */
+export const SECTIONS: { section: Section; title: string; needs: string }[] = [
+  { section: "members", title: "Members", needs: "members:read" },
+  { section: "keys", title: "API keys", needs: "keys:read" },
+  // SOON { section: "providers", title: "Identity providers", needs: "identity:read" },
+  { section: "usage", title: "Usage", needs: "usage:read" },
+  // SOON { section: "audit", title: "Audit log", needs: "audit:read" },
+  { section: "account", title: "My account", needs: "" },
 ];
 
 export interface Route {
@@ -17,8 +30,9 @@ export interface Route {
 // The page lives below /app because the server keeps /metrics and /docs for itself.
 export function parse(path: string): Route {
   const [, app, name, id = ""] = path.split("/");
-  const known = app === "app" ? VIEWS.find((v) => v.view === name) : undefined;
-  return known ? { view: known.view, id: safeDecode(id) } : { view: "overview", id: "" };
+  if (app !== "app") return { view: "overview", id: "" };
+  const known = name === "settings" ? name : VIEWS.find((v) => v.view === name)?.view;
+  return known ? { view: known, id: safeDecode(id) } : { view: "overview", id: "" };
 }
 
 function safeDecode(text: string): string {

@@ -8,11 +8,136 @@ export interface Series {
   total?: number | null;
 }
 
-export interface Tenant {
+/** Who is signed in, by whatever means. */
+export interface SessionInfo {
+  id?: string;
+  tenant: string;
+  tenant_name?: string;
+  subject: string;
+  name: string;
+  role: string;
+  permissions: string[];
+  operator?: boolean;
+  method: "password" | "oidc" | "saml" | "key" | "token";
+  expires_at?: string;
+}
+
+export interface SignInOptions {
+  tenant: string;
+  password: boolean;
+  providers: { slug: string; name: string; type: string; url: string }[] | null;
+}
+
+export const ROLES = ["owner", "admin", "editor", "viewer", "ingest"] as const;
+
+export interface Grant {
+  permission: string;
+  description: string;
+  roles: string[];
+  operator?: boolean;
+}
+
+export interface Key {
   id: string;
   name: string;
   role: string;
-  retention_days: number;
+  scopes?: string[];
+  operator?: boolean;
+  expires_at?: string;
+  created_by: string;
+  created_at: string;
+  last_used_at?: string;
+  secret?: string;
+}
+
+export interface Invitation {
+  token: string;
+  url: string;
+  expires_at: string;
+}
+
+export interface Member {
+  id: string;
+  email: string;
+  name: string;
+  role: string;
+  state: "invited" | "active" | "disabled";
+  groups?: string[] | null;
+  identities?: { provider: string; issuer: string; subject: string }[] | null;
+  external_id?: string;
+  password?: boolean;
+  totp?: boolean;
+  created_by: string;
+  created_at: string;
+  last_seen_at?: string;
+  invitation?: Invitation;
+}
+
+export interface SessionEntry {
+  id: string;
+  member: string;
+  name?: string;
+  method: string;
+  created_at: string;
+  last_seen_at?: string;
+  expires_at?: string;
+  address?: string;
+  user_agent?: string;
+  current?: boolean;
+}
+
+export interface Provider {
+  slug: string;
+  name: string;
+  type: "oidc" | "saml";
+  issuer?: string;
+  client_id?: string;
+  client_secret?: string;
+  scopes?: string[] | null;
+  groups_claim?: string;
+  require_verified_email?: boolean;
+  metadata_url?: string;
+  metadata_xml?: string;
+  groups_attribute?: string;
+  roles?: Record<string, string> | null;
+  default_role?: string;
+}
+
+export interface AuditEntry {
+  seq: number;
+  at: string;
+  actor: { subject: string; name?: string; address?: string; user_agent?: string };
+  action: string;
+  target: { kind: string; slug: string };
+  before: Record<string, unknown> | null;
+  after: Record<string, unknown> | null;
+  request_id?: string;
+  previous: string;
+  hash: string;
+}
+
+export interface AuditCheck {
+  ok: boolean;
+  entries: number;
+  head?: { seq: number; hash: string };
+  broken?: { seq: number; reason: string }[] | null;
+}
+
+export interface UsageNumbers {
+  events: number;
+  bytes: number;
+  series: number;
+  queries: number;
+  notifications: number;
+}
+
+export interface Usage {
+  from: string;
+  to: string;
+  step: string;
+  data: (UsageNumbers & { start: string })[] | null;
+  total: UsageNumbers;
+  quotas?: Record<string, { limit: number | null; used: number; resets_at?: string }> | null;
 }
 
 export interface Vendor {
@@ -173,6 +298,7 @@ export interface ChannelTest {
 export interface FieldError {
   location: string;
   message: string;
+  code?: string;
 }
 
 export interface Problem {
@@ -181,5 +307,6 @@ export interface Problem {
   status: number;
   detail?: string;
   errors?: FieldError[];
+  code?: string;
   request_id?: string;
 }
