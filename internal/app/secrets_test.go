@@ -281,7 +281,7 @@ func TestAServerWithoutSettingsMakesItsMasterKeyAndDoesNotStartWithoutIt(t *test
 	file := settings(dir)
 	file.SecretsKey = filepath.Join(dir, "there-is-none")
 	refused("with a file that is not there", file, config.Secrets{}, "--secrets-key")
-	file.SecretsKMS = "awskms://"
+	file.SecretsKey, file.SecretsKMS = "", "awskms://"
 	refused("with a KMS without a key", file, config.Secrets{}, "--secrets-kms")
 	if _, err := os.Stat(path); err == nil {
 		t.Error("a new key was made in the place of the one that is needed")
