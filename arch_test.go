@@ -44,6 +44,7 @@ func layout() []place {
 			"bench":         "the bench command runs the load generator",
 			"bench/*":       "and the measurements of servers in processes of their own",
 			"backup":        "the backup and restore commands",
+			"audit":         "the audit command follows the chain of an export",
 			"demo":          "the demo command runs the simulated vendors",
 		}},
 		{name: "app", may: []string{everythingBelow}},
@@ -55,6 +56,7 @@ func layout() []place {
 			"ingest":   "its handlers are routes of the one table",
 			"catalog":  "the typed side of the catalog, which its handlers read and change",
 			"auth":     "each route names the permission that it takes",
+			"audit":    "who sends a request is told to it, and its log is shown by routes of the one table",
 			"notify":   "channels are checked when they are saved, and tried on request",
 			"report":   "reports are ordered, shown and downloaded by routes of the one table",
 			"signin":   "people sign in by routes of the one table",
@@ -108,6 +110,7 @@ func layout() []place {
 			"auth":    "a restored server makes no first key",
 			"process": "rollups are computed by the stream's own code",
 		}},
+		{name: "audit", may: []string{"store", "tenant"}},
 		{name: "catalog", may: append([]string{"store", "alert", "source"}, nouns...), beyond: map[string]string{
 			"auth": "members, sessions and whose tokens a tenant takes are what authentication reads; their types are its",
 		}},

@@ -102,6 +102,14 @@ func (c *Client) DownloadReport(ctx context.Context, r Report, w io.Writer) erro
 	if err != nil {
 		return err
 	}
+	if err := c.copyTo(w, req); err != nil {
+		return fmt.Errorf("download the report: %w", err)
+	}
+	return nil
+}
+
+// copyTo copies the answer of a request to w, however long that takes.
+func (c *Client) copyTo(w io.Writer, req *http.Request) error {
 	unhurried := *c.http
 	unhurried.Timeout = 0
 	resp, err := unhurried.Do(req)
@@ -113,8 +121,6 @@ func (c *Client) DownloadReport(ctx context.Context, r Report, w io.Writer) erro
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 		return problemOf(resp.StatusCode, resp.Header, text)
 	}
-	if _, err := io.Copy(w, resp.Body); err != nil {
-		return fmt.Errorf("download the report: %w", err)
-	}
-	return nil
+	_, err = io.Copy(w, resp.Body)
+	return err
 }

@@ -20,6 +20,7 @@ type Key struct {
 	RateLimit float64    `json:"rate_limit,omitempty"` // events a second, beside what the tenant may; 0: no limit of its own
 	CreatedBy string     `json:"created_by"`
 	CreatedAt time.Time  `json:"created_at"`
+	UsedAt    *time.Time `json:"last_used_at,omitempty"` // to the minute; nil: never
 	Secret    string     `json:"secret"`
 }
 

@@ -25,6 +25,7 @@ type cli struct {
 	Verify  verifyCmd  `cmd:"" help:"Check that nothing is lost, nothing is stored twice, and every number is what the raw events say."`
 	Backup  backupCmd  `cmd:"" help:"Back up a data directory, while its server runs or not; a backup into the same directory again adds what is new."`
 	Restore restoreCmd `cmd:"" help:"Make a data directory from a backup, or only verify the backup."`
+	Audit   auditCmd   `cmd:"" help:"Check a copy of an audit log."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 
 	BenchServe benchServeCmd `cmd:"" hidden:"" help:"Run the server for bench, which may ask for a CPU profile."`

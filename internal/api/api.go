@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/pulsestream/pulsestream/internal/audit"
 	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/catalog"
 	"github.com/pulsestream/pulsestream/internal/ingest"
@@ -43,6 +44,7 @@ type Deps struct {
 	Signing   *auth.Signing
 	Tickets   *auth.Tickets
 	Catalog   *catalog.Catalog
+	Audit     *audit.Catalog
 	Registry  *catalog.Registry
 	Events    store.Events
 	Incidents *Incidents
@@ -152,6 +154,7 @@ func (a *api) apiRoutes() {
 	a.providerRoutes()
 	a.federateRoutes()
 	a.adminRoutes()
+	a.auditRoutes()
 	a.secretRoutes()
 	a.eventRoutes()
 	a.metricRoutes()

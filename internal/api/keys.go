@@ -32,11 +32,16 @@ type keyView struct {
 	RateLimit float64           `json:"rate_limit,omitempty" doc:"Events a second that may be sent with it on average."`
 	CreatedBy string            `json:"created_by"`
 	CreatedAt time.Time         `json:"created_at"`
+	UsedAt    *time.Time        `json:"last_used_at,omitempty" doc:"To the minute, by itself or by an access token; absent: never."`
 	Secret    string            `json:"secret,omitempty" doc:"The key itself, ps_<id>_<secret>: shown this once."`
 }
 
 func viewKey(k *auth.StoredKey) keyView {
-	return keyView{ID: k.ID, Name: k.Name, Role: k.Role, Scopes: k.Scopes, Operator: k.Operator, ExpiresAt: k.ExpiresAt, RateLimit: k.RateLimit, CreatedBy: k.CreatedBy, CreatedAt: k.CreatedAt}
+	v := keyView{ID: k.ID, Name: k.Name, Role: k.Role, Scopes: k.Scopes, Operator: k.Operator, ExpiresAt: k.ExpiresAt, RateLimit: k.RateLimit, CreatedBy: k.CreatedBy, CreatedAt: k.CreatedAt}
+	if !k.UsedAt.IsZero() {
+		v.UsedAt = &k.UsedAt
+	}
+	return v
 }
 
 type rotateInput struct {

@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/pulsestream/pulsestream/internal/audit"
 	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/catalog"
 	"github.com/pulsestream/pulsestream/internal/store"
@@ -82,6 +83,7 @@ func (a *api) authenticate(permission auth.Permission) func(huma.Context, func(h
 			return
 		}
 		a.markIncomplete(w.Header())
+		ctx = huma.WithContext(ctx, audit.With(ctx.Context(), actor(p, r, w.Header().Get(web.RequestIDHeader))))
 		next(huma.WithValue(huma.WithValue(ctx, principalKey{}, p), headerKey{}, w.Header()))
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/pulsestream/pulsestream/internal/api"
+	"github.com/pulsestream/pulsestream/internal/audit"
 	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/bus"
 	"github.com/pulsestream/pulsestream/internal/catalog"
@@ -37,10 +38,11 @@ func (a *App) alone(ctx context.Context, secrets config.Secrets) error {
 		return fmt.Errorf("open the catalog: %w", err)
 	}
 	a.onStop("catalog", func(context.Context) error { return files.Close() })
-	things, err := a.openVault(ctx, files, secrets)
+	sealed, err := a.openVault(ctx, files, secrets)
 	if err != nil {
 		return err
 	}
+	things := audit.Over(sealed, opts.Now)
 	if err := a.bootstrap(ctx, things, secrets); err != nil {
 		return err
 	}
@@ -97,9 +99,9 @@ func (a *App) alone(ctx context.Context, secrets config.Secrets) error {
 	tokens := auth.NewTokens(things, signing, cfg.PublicURL, foreign)
 	a.whileRunning(signing.Run)
 	handler := api.Handler(api.Deps{
-		Log: opts.Log, Now: opts.Now, Keys: auth.NewKeys(things, tokens), Keyring: auth.NewKeyring(things, opts.Now), Tokens: tokens, Signing: signing,
+		Log: opts.Log, Now: opts.Now, Keys: a.keys(things, tokens), Keyring: auth.NewKeyring(things, opts.Now), Tokens: tokens, Signing: signing,
 		Sessions: auth.NewSessions(things), People: a.newPeople(), OIDC: oidc.New(egress.New(allow), opts.Now), SAML: a.newSAML(allow), Issuers: foreign,
-		RateLimit: cfg.RateLimit, Tickets: auth.NewTickets(), Catalog: a.catalog, Registry: registry, Secrets: a.vault,
+		RateLimit: cfg.RateLimit, Tickets: auth.NewTickets(), Catalog: a.catalog, Audit: things, Registry: registry, Secrets: a.vault,
 		Events: events, Incidents: incidents, Query: engine, Reports: reports, Vendors: source.NewCatalogue(), Channels: types, Tester: notifier, Door: door,
 		Live: hub.Serve, IncidentChanged: hub.IncidentChanged, Metrics: seen.handler(), Ready: l.refuse, Rebuilding: l.rebuilding, Stalled: a.crew.stalled, Losses: l.losses, Limits: limitsAlone(limits), Partitions: log.Partitions(),
 		Usage: ledger, Meter: a.newMeter(things),

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/pulsestream/pulsestream/internal/api"
+	"github.com/pulsestream/pulsestream/internal/audit"
 	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/bus"
 	"github.com/pulsestream/pulsestream/internal/catalog"
@@ -30,7 +31,7 @@ type member struct {
 	*App
 	db       *postgres.DB
 	log      *bus.Cluster
-	things   store.Catalog
+	things   *audit.Catalog
 	events   store.Events
 	registry *catalog.Registry
 	seen     *telemetry
@@ -56,9 +57,9 @@ func (a *App) fleet(ctx context.Context, secrets config.Secrets) error {
 	foreign := a.newForeign(m.things, allow)
 	tokens := auth.NewTokens(m.things, signing, a.cfg.PublicURL, foreign)
 	m.deps = api.Deps{
-		Log: a.opts.Log, Now: a.opts.Now, Keys: auth.NewKeys(m.things, tokens), Keyring: auth.NewKeyring(m.things, a.opts.Now), Tokens: tokens, Signing: signing,
+		Log: a.opts.Log, Now: a.opts.Now, Keys: a.keys(m.things, tokens), Keyring: auth.NewKeyring(m.things, a.opts.Now), Tokens: tokens, Signing: signing,
 		Sessions: auth.NewSessions(m.things), People: a.newPeople(), Issuers: foreign,
-		RateLimit: a.cfg.RateLimit, Catalog: a.catalog, Registry: m.registry, Secrets: a.vault,
+		RateLimit: a.cfg.RateLimit, Catalog: a.catalog, Audit: m.things, Registry: m.registry, Secrets: a.vault,
 		Events: m.events, Vendors: source.NewCatalogue(), Metrics: m.seen.handler(), Ready: m.ready, Stalled: a.crew.stalled, Partitions: m.log.Partitions(),
 		Rebuilding: func() *api.Rebuilding { return nil }, Losses: func() []api.Loss { return nil },
 		PublicURL: a.cfg.PublicURL, Version: a.opts.Version, Fleet: m.state,
@@ -104,9 +105,11 @@ func (m *member) open(ctx context.Context) error {
 		return err
 	}
 	m.onStop("catalog changes", func(context.Context) error { unsubscribe(); return nil })
-	if m.things, err = m.openVault(ctx, told, m.secrets); err != nil {
+	sealed, err := m.openVault(ctx, told, m.secrets)
+	if err != nil {
 		return err
 	}
+	m.things = audit.Over(sealed, opts.Now)
 	m.seen = newTelemetry(m.log.Partitions())
 	m.catalog = catalog.New(m.things, told.announced, opts.Now)
 	m.registry = catalog.NewRegistry(m.catalog, opts.Log)

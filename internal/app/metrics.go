@@ -41,7 +41,7 @@ func newTelemetry(partitions int) *telemetry {
 		folded: prometheus.NewCounter(prometheus.CounterOpts{Name: "pulsestream_series_folded_total",
 			Help: "Observations counted under __other__ because the metric has too many series."}),
 		sentAway: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "pulsestream_requests_refused_total",
-			Help: "Requests for events answered 429 or 503 before they were read: rate, memory, backlog or pressure."}, []string{"reason"}),
+			Help: "Requests for events answered 429 or 503 before they were read: rate, key-rate, quota, memory, backlog or pressure."}, []string{"reason"}),
 		lag: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "pulsestream_log_lag_messages",
 			Help: "Log messages that wait for the partition's worker."}, []string{"partition"}),
 		commits: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "pulsestream_commit_duration_seconds",

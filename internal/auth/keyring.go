@@ -43,6 +43,7 @@ func NewKeyring(catalog KeyStore, now func() time.Time) *Keyring {
 type StoredKey struct {
 	ID string
 	Key
+	UsedAt time.Time // zero: never
 }
 
 // Make makes a key of a tenant, with the name, role, scopes, expiry and operatorship that are asked for, and returns it with its secret, which is
@@ -174,7 +175,7 @@ func (k *Keyring) Revoke(ctx context.Context, by Principal, id string) error {
 }
 
 func storedKey(r *store.Resource) (StoredKey, error) {
-	key := StoredKey{ID: r.Slug}
+	key := StoredKey{ID: r.Slug, UsedAt: r.UsedAt}
 	if err := json.Unmarshal(r.Body, &key.Key); err != nil {
 		return key, fmt.Errorf("the stored key %q of tenant %q cannot be read, make a new one: %w", r.Slug, r.Tenant, err)
 	}

@@ -28,6 +28,7 @@ type KeyFinder interface {
 type Keys struct {
 	catalog KeyFinder
 	tokens  TokenReader // nil takes none
+	uses    *Uses       // nil notes none
 	memory
 }
 
@@ -35,6 +36,12 @@ type Keys struct {
 type TokenReader interface {
 	// Read returns who a token speaks for and until when, or ErrBadCredentials.
 	Read(ctx context.Context, token string, now time.Time) (Principal, time.Time, error)
+}
+
+// Noting has it note when keys were used last, themselves or by a token.
+func (k *Keys) Noting(uses *Uses) *Keys {
+	k.uses = uses
+	return k
 }
 
 // NewKeys authenticates against a catalog. Tokens may be nil.
@@ -59,6 +66,7 @@ func (k *Keys) Authenticate(ctx context.Context, bearer string, now time.Time) (
 		return Principal{}, fmt.Errorf("cannot authenticate: %w", err)
 	}
 	if p, ok := k.remembered(sum, revision, now); ok {
+		p.use.At(now)
 		return p, nil
 	}
 	known := knownPrincipal{until: now.Add(cacheTTL)}
@@ -72,7 +80,8 @@ func (k *Keys) Authenticate(ctx context.Context, bearer string, now time.Time) (
 	if err != nil {
 		return Principal{}, err
 	}
-	known.principal.Expires = expires
+	known.principal.Expires, known.principal.use = expires, k.uses.ofKey(&known.principal)
+	known.principal.use.At(now)
 	if !expires.IsZero() && expires.Before(known.until) {
 		known.until = expires
 	}

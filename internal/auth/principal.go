@@ -36,6 +36,8 @@ type Principal struct {
 	Operator bool
 	// revision is that of the tenant's issuer whose token was shown; 0 for all others.
 	revision int64
+
+	use *Use // of what was shown
 }
 
 // Method is a way to show who one is.

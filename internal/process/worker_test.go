@@ -223,6 +223,21 @@ func (r *rig) exactlyOnce(n int) {
 			r.t.Errorf("rollups of %s count %d, want %d", res, count, n)
 		}
 	}
+	used, err := r.store.Usage(r.t.Context(), "t", time.Now().Add(-time.Hour), time.Now().Add(time.Hour)) // it may have struck meanwhile
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	events, bytes := int64(0), int64(0)
+	for _, u := range used {
+		events, bytes = events+u.Events, bytes+u.Bytes
+	}
+	size := int64(0)
+	for id := range ids {
+		size += int64(2*len(id) + len("s") + len("a") + len(`{"n":}`))
+	}
+	if events != int64(n) || bytes != size {
+		r.t.Errorf("usage counts %d events of %d bytes, want %d of %d", events, bytes, n, size)
+	}
 }
 
 func TestEventsAreStoredAndCountedOnceThoughSentTwice(t *testing.T) {

@@ -37,8 +37,9 @@ type Actor struct {
 
 // Target is what it was done to.
 type Target struct {
-	Kind Kind   `json:"kind"`
-	Slug string `json:"slug"`
+	Tenant tenant.ID `json:"tenant,omitempty"` // where the chain does not say it
+	Kind   Kind      `json:"kind"`
+	Slug   string    `json:"slug"`
 }
 
 // Trail is the audit log: a chain of entries for each tenant, to which is only ever added.
@@ -78,7 +79,7 @@ func (r *Record) check() error {
 	if r.Tenant == "" || r.Action == "" || r.Actor.Subject == "" || r.Target.Kind == "" || r.At.IsZero() {
 		return fmt.Errorf("%w: an entry of the audit log needs a tenant, a time, an actor, an action and a target", ErrRefused)
 	}
-	for _, s := range []string{string(r.Tenant), r.Actor.Subject, r.Actor.Name, r.Actor.Address, r.Actor.UserAgent, r.Action, string(r.Target.Kind), r.Target.Slug, r.RequestID} {
+	for _, s := range []string{string(r.Tenant), r.Actor.Subject, r.Actor.Name, r.Actor.Address, r.Actor.UserAgent, r.Action, string(r.Target.Tenant), string(r.Target.Kind), r.Target.Slug, r.RequestID} {
 		if strings.IndexByte(s, 0) >= 0 || !utf8.ValidString(s) {
 			return fmt.Errorf("%w: there is a zero byte, or what is not UTF-8, in the entry of the audit log", ErrRefused)
 		}

@@ -208,6 +208,14 @@ func checkWhole(t *testing.T, s *duckdb.Store, p store.PartitionState, each uint
 			t.Errorf("rollups of %v count %d, want %d: %v", step, a.Count, at*each, err)
 		}
 	}
+	used, err := s.Usage(t.Context(), "default", time.Unix(0, 0), time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC))
+	counted := uint64(0)
+	for _, u := range used {
+		counted += uint64(u.Events)
+	}
+	if err != nil || counted != at*each {
+		t.Errorf("usage counts %d events, want %d: %v", counted, at*each, err)
+	}
 	if files := s.ForeignFiles(); len(files) > 0 {
 		t.Errorf("there are files %v", files)
 	}

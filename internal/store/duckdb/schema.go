@@ -9,7 +9,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/store"
 )
 
-// schemaVersion is that of the tables below; a file says which one it has.
+// schemaVersion is that of the tables below and of the sealed files that they list; a file says which one it has.
 const schemaVersion = 4
 
 // Times are Unix nanoseconds: DuckDB's TIMESTAMP has microseconds only, and comparing its TIMESTAMP_NS with a parameter may

@@ -11,8 +11,9 @@ import (
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
-// upgrade brings a file of an earlier release up to date: of schema 1, which had the events in a table, of schema 2, which had the rollups in
-// tables, and of schema 3, which did not count usage: that is counted from then on. What was in tables becomes sealed files. Each step changes the DuckDB file in one transaction at its end; whatever ends the process before, the
+// upgrade brings a file of an earlier release up to date: of schema 1, which had the events in a table, of schema 2, which had the rollups in tables, and of
+// schema 3, which did not count usage: that is counted from then on. Its number also keeps releases that cannot read the segments that are made from now on from
+// taking them for damaged ones. What was in tables becomes sealed files. Each step changes the DuckDB file in one transaction at its end; whatever ends the process before, the
 // next start begins that step anew.
 func (s *Store) upgrade(ctx context.Context, version int64) error {
 	s.log.Info("events store: its file is of an earlier release, and is brought up to date", slog.Int64("version", version))

@@ -46,10 +46,13 @@ func fileOfSchema1(t *testing.T, path string, events int) {
 func tablesOfSchema(version int) []string {
 	var texts []string
 	for _, sql := range tables() {
-		if sql == usageTable || sql == rollupFiles().schema() || version < 2 && (sql == eventFiles().schema() || sql == flushedTable || sql == flushedRow) {
+		if sql == usageTable || version < 3 && sql == rollupFiles().schema() || version < 2 && (sql == eventFiles().schema() || sql == flushedTable || sql == flushedRow) {
 			continue
 		}
 		texts = append(texts, strings.Replace(sql, fmt.Sprintf("VALUES (%d)", schemaVersion), fmt.Sprintf("VALUES (%d)", version), 1))
+	}
+	if version > 2 {
+		return texts
 	}
 	for _, table := range []string{"rollup_1m", "rollup_1h", "rollup_1d"} {
 		texts = append(texts, `CREATE TABLE `+table+` (
@@ -160,6 +163,66 @@ func TestAFileWithRollupsInTablesIsBroughtUpToDateWithAllOfThem(t *testing.T) {
 				t.Error(err)
 			}
 		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestSegmentsOfTheReleaseBeforeAreReadAndMergedAsTheyAre(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.duckdb")
+	old, err := os.ReadFile(filepath.Join("..", "segment", "testdata", "first.seg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := openInstance(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := db.connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(path+segmentsSuffix, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	texts := append(tablesOfSchema(3), `INSERT INTO offsets VALUES (1, 'one', 9, 4)`, `UPDATE flushed SET number = 7`)
+	for n := 1; n <= mergeRun; n++ {
+		texts = append(texts, fmt.Sprintf(`INSERT INTO segments VALUES (%d, %d, 1500, %d, 1800000000000000000, 1800001499000000000)`, n, n, len(old)))
+		if err := os.WriteFile(filepath.Join(path+segmentsSuffix, fmt.Sprintf("%012d.seg", n)), old, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, sql := range texts {
+		if err := c.exec(sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	c.close()
+	db.close()
+	for round := range 3 {
+		s, err := Open(t.Context(), Config{Path: path, CompactEvery: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 1500 {
+			if i%50 == 7 || i%13 != 0 {
+				continue
+			}
+			ev, err := s.Event(t.Context(), "acme", "shop", fmt.Sprintf("evt_%06d", i*7919))
+			if err != nil || ev.Position != (event.Position{Seq: uint64(1 + i/100), Index: uint32(i % 100)}) || string(ev.Data) != fmt.Sprintf(`{"n":%d}`, i%10) {
+				t.Fatalf("round %d: event %d is %+v, %v", round, i, ev, err)
+			}
+		}
+		if round == 1 {
+			if _, err := s.mergeSegments(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(s.mem.segments.all); n != 1 {
+				t.Errorf("%d segments after merging", n)
+			}
+		}
+		checkFiles(t, s)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}

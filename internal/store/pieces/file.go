@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync/atomic"
 )
 
@@ -20,8 +21,8 @@ type File struct {
 	gone  atomic.Bool // it is to be removed
 }
 
-// Open opens a file and reads its directory; ErrDamaged when the file is missing or is not what was written. The caller is its first user.
-func Open(path, magic string) (*File, *Directory, error) {
+// Open opens a file and reads its directory; ErrDamaged when the file is missing or is not what was written, in one of some formats. The caller is its first user.
+func Open(path string, magics ...string) (*File, *Directory, error) {
 	in, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil, fmt.Errorf("%w: %s is missing", ErrDamaged, path)
@@ -29,41 +30,43 @@ func Open(path, magic string) (*File, *Directory, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("open a file: %w", err)
 	}
-	f := &File{file: in, path: path, magic: magic}
+	f := &File{file: in, path: path}
 	f.users.Store(1)
 	info, err := in.Stat()
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("open a file: %w", err), in.Close())
 	}
 	f.size = info.Size()
-	dir, err := f.load()
+	dir, magic, err := f.load(magics)
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("%s: %w", path, err), in.Close())
 	}
+	f.magic = magic
 	return f, dir, nil
 }
 
 // load reads the directory, the beginning and the end.
-func (f *File) load() (*Directory, error) {
+func (f *File) load(magics []string) (dir *Directory, magic string, err error) {
 	if f.size < MagicSize+FooterSize {
-		return nil, fmt.Errorf("%w: it is too short", ErrDamaged)
+		return nil, "", fmt.Errorf("%w: it is too short", ErrDamaged)
 	}
 	foot, err := f.Read(Place{Off: f.size - FooterSize, Len: FooterSize}, false)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
+	magic = string(foot[16:])
 	end, size := binary.LittleEndian.Uint64(foot), binary.LittleEndian.Uint32(foot[8:])
-	if string(foot[16:]) != f.magic || end > uint64(f.size) || end+uint64(size) != uint64(f.size)-FooterSize || end < MagicSize {
-		return nil, fmt.Errorf("%w: its end is not that of such a file", ErrDamaged)
+	if !slices.Contains(magics, magic) || end > uint64(f.size) || end+uint64(size) != uint64(f.size)-FooterSize || end < MagicSize {
+		return nil, "", fmt.Errorf("%w: its end is not that of such a file", ErrDamaged)
 	}
-	if head, err := f.Read(Place{Len: MagicSize}, false); err != nil || string(head) != f.magic {
-		return nil, cmp.Or(err, fmt.Errorf("%w: its beginning is not that of such a file", ErrDamaged))
+	if head, err := f.Read(Place{Len: MagicSize}, false); err != nil || string(head) != magic {
+		return nil, "", cmp.Or(err, fmt.Errorf("%w: its beginning is not that of such a file", ErrDamaged))
 	}
 	b, err := f.Read(Place{Off: int64(end), Len: size, CRC: binary.LittleEndian.Uint32(foot[12:])}, true) //nolint:gosec // within the file
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return NewDirectory(b, int64(end)), nil //nolint:gosec // within the file
+	return NewDirectory(b, int64(end)), magic, nil //nolint:gosec // within the file
 }
 
 // Read reads a piece, or without checking it a part of one.
@@ -89,7 +92,7 @@ func (f *File) ReadInto(b []byte, p Place, checked bool) ([]byte, error) {
 
 // CheckDirectory reads all that is no piece again.
 func (f *File) CheckDirectory() error {
-	_, err := f.load()
+	_, _, err := f.load([]string{f.magic})
 	return err
 }
 
@@ -116,6 +119,9 @@ func (f *File) Release() error {
 
 // Remove has the file removed once nobody uses it.
 func (f *File) Remove() { f.gone.Store(true) }
+
+// Magic is which of the formats it has.
+func (f *File) Magic() string { return f.magic }
 
 // Size is how many bytes it has.
 func (f *File) Size() int64 { return f.size }

@@ -11,8 +11,10 @@ import (
 )
 
 // vendors are events as vendors send them, of 50 tenants of which a few have most.
-func vendors(n int) []event.Stored {
-	g := newGenerator(11)
+func vendors(n int) []event.Stored { return vendorsOf(11, n) }
+
+func vendorsOf(seed uint64, n int) []event.Stored {
+	g := newGenerator(seed)
 	start := time.Unix(1_800_000_000, 0).UTC()
 	all := make([]event.Stored, n)
 	for i := range all {

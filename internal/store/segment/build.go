@@ -27,6 +27,10 @@ type Builder struct {
 	keys []sortKey
 	ints []int64
 	text column.Texts
+
+	ids       idEncoder
+	indexes   []byte // of all tenants so far: they stand together in the file, so that looks for ids read little of it
+	indexEnds []int  // of each tenant's
 }
 
 // NewBuilder makes a Builder.
@@ -46,6 +50,7 @@ func (b *Builder) write(t *Tail, info *Info) ([]byte, error) {
 	order := slices.Clone(t.order)
 	slices.SortFunc(order, func(x, y *rows) int { return cmp.Compare(x.Tenant, y.Tenant) })
 	var entries []*tenantEntry
+	b.indexes, b.indexEnds = b.indexes[:0], b.indexEnds[:0]
 	for i, r := range order {
 		e, err := b.tenant(&r.View)
 		if err != nil {
@@ -57,14 +62,13 @@ func (b *Builder) write(t *Tail, info *Info) ([]byte, error) {
 		}
 		info.MinTime, info.MaxTime = min(info.MinTime, r.MinTime), max(info.MaxTime, r.MaxTime)
 	}
-	for i, r := range order {
-		filter := newFilter(r.N)
-		r.View.each(func(x *row) { addToFilter(filter, x.hash) })
-		p, err := b.out.Put(filter)
+	at := 0
+	for i, end := range b.indexEnds {
+		p, err := b.out.Put(b.indexes[at:end])
 		if err != nil {
 			return nil, err
 		}
-		entries[i].filter = p
+		entries[i].ids, at = p, end
 	}
 	b.buf = appendDirectory(b.buf[:0], entries)
 	return b.buf, nil
@@ -74,6 +78,7 @@ func (b *Builder) write(t *Tail, info *Info) ([]byte, error) {
 func (b *Builder) tenant(v *View) (*tenantEntry, error) {
 	e := &tenantEntry{id: v.Tenant, partition: v.Partition, rows: v.N}
 	b.sort(v)
+	b.ids.begin()
 	for from := 0; from < len(b.rows); {
 		to := cut(v, b.rows[from:]) + from
 		entry, err := b.block(v, b.rows[from:to])
@@ -83,6 +88,8 @@ func (b *Builder) tenant(v *View) (*tenantEntry, error) {
 		e.blocks = append(e.blocks, entry)
 		from = to
 	}
+	b.indexes = b.ids.append(b.indexes, e.blocks)
+	b.indexEnds = append(b.indexEnds, len(b.indexes))
 	clear(b.rows)
 	clear(b.keys[:cap(b.keys)])
 	return e, nil
@@ -163,6 +170,7 @@ func (b *Builder) block(v *View, rows []*row) (blockEntry, error) {
 	first := rows[0]
 	e := blockEntry{rows: len(rows), minTime: first.time, maxTime: first.time, minSeq: first.seq, maxSeq: first.seq, minReceived: first.received, maxReceived: first.received}
 	for i, r := range rows {
+		b.ids.add(r.hash)
 		if i+1 == len(rows) || rows[i+1].kind != r.kind {
 			e.kinds = append(e.kinds, kindRun{v.names[r.kind], i + 1})
 		}

@@ -13,16 +13,17 @@ import (
 // Segment is an open file of events.
 type Segment struct {
 	*pieces.File
-	all []*tenantEntry // by id
+	all     []*tenantEntry // by id
+	filters bool           // in the place of indexes of ids
 }
 
 // Open opens a segment; pieces.ErrDamaged when the file is missing or is not what was written. Only its directory is read. The caller is its first user.
 func Open(path string) (*Segment, error) {
-	f, dir, err := pieces.Open(path, magic)
+	f, dir, err := pieces.Open(path, magic, magicFilters)
 	if err != nil {
 		return nil, err
 	}
-	s := &Segment{File: f}
+	s := &Segment{File: f, filters: f.Magic() == magicFilters}
 	if s.all, err = readDirectory(dir); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Release())
 	}
@@ -60,7 +61,7 @@ func (s *Segment) Verify(each func(bytes int) error) error {
 		return err
 	}
 	for _, t := range s.all {
-		pieces := []pieces.Place{t.filter}
+		pieces := []pieces.Place{t.ids}
 		for i := range t.blocks {
 			pieces = append(pieces, t.blocks[i].columns[:]...)
 		}

@@ -2,78 +2,114 @@ package segment
 
 import (
 	"context"
-	"fmt"
 	"math"
 
 	"github.com/pulsestream/pulsestream/internal/event"
-	"github.com/pulsestream/pulsestream/internal/store/pieces"
+	"github.com/pulsestream/pulsestream/internal/store/column"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
 // Find returns the event of a tenant with this source and id that was received first; false when there is none.
 func (r *Reader) Find(ctx context.Context, s *Set, t tenant.ID, source, id string) (event.Stored, bool, error) {
-	d := r.decoder()
-	defer r.decoders.Put(d)
-	h := hash(source, id)
-	var best *found
-	var first int64
-	better := func(f found, received int64) {
-		if best == nil || received < first || received == first && f.at.Before(best.at) {
-			best, first = &f, received
-		}
-	}
+	ev, found, _, err := r.find(ctx, s, t, source, id)
+	return ev, found, err
+}
+
+// effort is what a look has cost: how many indexes were asked, and of how many blocks ids were decoded.
+type effort struct{ indexes, blocks int }
+
+// finding is one look on its way.
+type finding struct {
+	d          *column.Decoder
+	tenant     tenant.ID
+	source, id string
+	hash       uint64
+	ids        idLooker
+	best       *found
+	received   int64 // when best was
+	effort     effort
+}
+
+func (r *Reader) find(ctx context.Context, s *Set, t tenant.ID, source, id string) (ev event.Stored, there bool, cost effort, err error) {
+	f := &finding{d: r.decoder(), tenant: t, source: source, id: id, hash: hash(source, id)}
+	defer r.decoders.Put(f.d)
 	for _, seg := range s.Segments {
 		if err := ctx.Err(); err != nil {
-			return event.Stored{}, false, err
+			return ev, false, f.effort, err
 		}
-		e := seg.tenant(t)
-		if e == nil || best != nil && e.minReceived() > first {
-			continue
-		}
-		may, err := seg.mayHave(e, h)
-		if err != nil {
-			return event.Stored{}, false, err
-		}
-		if !may {
-			continue
-		}
-		for i := range e.blocks {
-			b := &block{seg: seg, tenant: t, partition: e.partition, entry: &e.blocks[i]}
-			if err := b.load(d, 1<<colID); err != nil {
-				return event.Stored{}, false, err
-			}
-			for row := range b.len() {
-				if string(b.texts[colID].At(row)) != id {
-					continue
-				}
-				if err := b.load(d, colsHead); err != nil {
-					return event.Stored{}, false, err
-				}
-				if string(b.texts[colSource].At(row)) == source {
-					better(found{block: b, i: row, at: b.position(row)}, b.ints[colReceived][row])
-				}
-			}
+		if err := f.segment(seg); err != nil {
+			return ev, false, f.effort, err
 		}
 	}
 	for i := range s.Views {
-		v := &s.Views[i]
-		if best != nil && v.MinReceived > first {
+		f.view(&s.Views[i])
+	}
+	if f.best == nil {
+		return ev, false, f.effort, nil
+	}
+	ev, err = f.best.event(f.d)
+	return ev, err == nil, f.effort, err
+}
+
+// better takes a row that was received before the best so far.
+func (f *finding) better(x found, received int64) {
+	if f.best == nil || received < f.received || received == f.received && x.at.Before(f.best.at) {
+		f.best, f.received = &x, received
+	}
+}
+
+func (f *finding) segment(seg *Segment) error {
+	e := seg.tenant(f.tenant)
+	if e == nil || f.best != nil && e.minReceived() > f.received {
+		return nil
+	}
+	f.effort.indexes++
+	look := f.ids.look
+	if seg.filters {
+		look = f.ids.lookFilter
+	}
+	if err := look(seg, e, f.hash); err != nil {
+		return err
+	}
+	for _, i := range f.ids.blocks {
+		if err := f.block(&block{seg: seg, tenant: f.tenant, partition: e.partition, entry: &e.blocks[i]}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *finding) block(b *block) error {
+	f.effort.blocks++
+	if err := b.load(f.d, 1<<colID); err != nil {
+		return err
+	}
+	for row := range b.len() {
+		if string(b.texts[colID].At(row)) != f.id {
 			continue
 		}
-		v.each(func(x *row) {
-			if x.hash != h || v.names[x.source] != source {
-				return
-			}
-			if text, _, _, _ := v.texts(x); text == id {
-				better(found{view: v, row: x, at: event.Position{Seq: x.seq, Index: x.index}}, x.received)
-			}
-		})
+		if err := b.load(f.d, colsPlace|1<<colSource|1<<colReceived); err != nil {
+			return err
+		}
+		if string(b.texts[colSource].At(row)) == f.source {
+			f.better(found{block: b, i: row, at: b.position(row)}, b.ints[colReceived][row])
+		}
 	}
-	if best == nil {
-		return event.Stored{}, false, nil
+	return nil
+}
+
+func (f *finding) view(v *View) {
+	if f.best != nil && v.MinReceived > f.received {
+		return
 	}
-	ev, err := best.event(d)
-	return ev, err == nil, err
+	v.each(func(x *row) {
+		if x.hash != f.hash || v.names[x.source] != f.source {
+			return
+		}
+		if text, _, _, _ := v.texts(x); text == f.id {
+			f.better(found{view: v, row: x, at: event.Position{Seq: x.seq, Index: x.index}}, x.received)
+		}
+	})
 }
 
 // minReceived is when the first of a tenant's events was received.
@@ -83,19 +119,4 @@ func (e *tenantEntry) minReceived() int64 {
 		first = min(first, e.blocks[i].minReceived)
 	}
 	return first
-}
-
-// mayHave looks into a tenant's filter, of which it reads a line. The whole of it is checked when it is used for the first time.
-func (s *Segment) mayHave(e *tenantEntry, h uint64) (bool, error) {
-	if !e.checked.Load() {
-		if e.filter.Len == 0 || e.filter.Len%lineBytes != 0 {
-			return false, fmt.Errorf("%s: %w: a filter has %d bytes", s.Path(), pieces.ErrDamaged, e.filter.Len)
-		}
-		if err := s.Check(e.filter); err != nil {
-			return false, err
-		}
-		e.checked.Store(true)
-	}
-	l, err := s.Read(pieces.Place{Off: e.filter.Off + int64(line(h, int(e.filter.Len))), Len: lineBytes}, false)
-	return err == nil && mayHave(l, h), err
 }

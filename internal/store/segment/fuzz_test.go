@@ -35,7 +35,7 @@ func FuzzADirectoryIsReadOrRefused(f *testing.F) {
 		}
 		for _, e := range all {
 			for _, b := range e.blocks {
-				for _, p := range append(b.columns[:], e.filter) {
+				for _, p := range append(b.columns[:], e.ids) {
 					if p.Off < int64(len(magic)) || p.Off+int64(p.Len) > end {
 						t.Fatalf("a piece of %d bytes at %d reaches beyond %d", p.Len, p.Off, end)
 					}
@@ -106,7 +106,7 @@ func forge(raw, whole []byte) {
 				again(&e.blocks[i].columns[c])
 			}
 		}
-		again(&e.filter)
+		again(&e.ids)
 	}
 	forged := appendDirectory(nil, all) // as long as it was: checksums have a fixed size
 	copy(raw[end:], forged)

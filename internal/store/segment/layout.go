@@ -24,7 +24,9 @@ const (
 )
 
 const (
-	magic = "PSseg001"
+	magic = "PSseg002"
+	// magicFilters is that of the releases before 2026-11-30: their segments have filters of ids, not indexes.
+	magicFilters = "PSseg001"
 	// blockRows is how many rows a block has at most: few enough that one event is found in it within a millisecond, many
 	// enough that its columns compress.
 	blockRows = 8192
@@ -53,8 +55,8 @@ type tenantEntry struct {
 	id        tenant.ID
 	partition int
 	rows      int
-	filter    pieces.Place
-	checked   atomic.Bool // the filter
+	ids       pieces.Place // its index of ids, or its filter
+	checked   atomic.Bool  // the filter
 	blocks    []blockEntry
 }
 
@@ -86,7 +88,7 @@ func appendDirectory(dst []byte, tenants []*tenantEntry) []byte {
 		}
 	}
 	for _, t := range tenants {
-		dst = pieces.AppendPlace(dst, t.filter)
+		dst = pieces.AppendPlace(dst, t.ids)
 	}
 	return dst
 }
@@ -141,7 +143,7 @@ func readDirectory(r *pieces.Directory) ([]*tenantEntry, error) {
 		}
 	}
 	for _, t := range all {
-		t.filter = r.Place()
+		t.ids = r.Place()
 	}
 	return all, r.End()
 }
