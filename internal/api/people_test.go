@@ -25,7 +25,7 @@ func (i *instance) browser() *browser {
 	if err != nil {
 		i.t.Fatal(err)
 	}
-	return &browser{t: i.t, base: i.base, http: &http.Client{Jar: jar, Timeout: 10 * time.Second,
+	return &browser{t: i.t, base: i.base, http: &http.Client{Jar: jar, Timeout: time.Minute,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 

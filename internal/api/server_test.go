@@ -99,7 +99,7 @@ func (i *instance) do(method, path, key, body string) (answer, []byte) {
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := (&http.Client{Timeout: 10 * time.Second}).Do(r)
+	resp, err := (&http.Client{Timeout: time.Minute}).Do(r)
 	if err != nil {
 		i.t.Fatal(err)
 	}

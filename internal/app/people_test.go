@@ -95,7 +95,7 @@ func (m member) do(method, path string, out any) int {
 		m.i.t.Fatal(err)
 	}
 	r.Header.Set("Cookie", m.cookie)
-	resp, err := (&http.Client{Timeout: 10 * time.Second}).Do(r)
+	resp, err := (&http.Client{Timeout: time.Minute}).Do(r)
 	if err != nil {
 		m.i.t.Fatal(err)
 	}
