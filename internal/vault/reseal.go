@@ -124,8 +124,8 @@ func (v *Catalog) resealOne(ctx context.Context, r *store.Resource) (changed boo
 		}
 	}
 	k, err := v.keys.current(ctx)
-	if err != nil || k.Number <= number {
-		return false, err
+	if err != nil || k.Number <= number || k.Number < v.keys.newest() {
+		return false, err // one that lacks the newest key would undo what those do that have it
 	}
 	lookup, body := k.seal(place{r.Tenant, r.Kind, r.Slug}, c)
 	return true, v.Catalog.Rewrite(ctx, store.Rewrite{Tenant: r.Tenant, Kind: r.Kind, Slug: r.Slug, IfRevision: r.Revision, Lookup: lookup, Body: body})
