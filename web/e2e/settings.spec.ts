@@ -3,6 +3,9 @@ import { expect, test } from "./fixtures.ts";
 import type { Server } from "./server.ts";
 import { totp } from "./totp.ts";
 
+// Passwords are hashed slowly on purpose, and these tests sign in and out several times.
+test.describe.configure({ timeout: 120_000 });
+
 const PASSWORD = "a wholly unlikely passphrase";
 
 async function settings(page: Page, section: string): Promise<void> {
@@ -166,4 +169,32 @@ test("usage counts what was sent, once each", async ({ signedIn: page, server })
   const download = page.waitForEvent("download");
   await page.getByRole("button", { name: "Download as CSV" }).click();
   expect((await download).suggestedFilename()).toBe("usage.csv");
+});
+
+test("the audit log tells who changed what, and that its chain is whole", async ({ signedIn: page, server }) => {
+  const rule = { slug: "audited", name: "Audited", metric: "events", agg: "count", window: "1m", severity: "info" };
+  const put = (value: number) =>
+    server.call("PUT", "/v1/rules/audited", { ...rule, condition: { type: "threshold", op: ">", value } });
+  expect((await put(10)).status).toBe(201);
+  expect((await put(25)).status).toBe(200);
+
+  await settings(page, "Audit log");
+  await expect(page.getByText("Chain intact")).toBeVisible();
+  await page.getByLabel("Target", { exact: true }).fill("rule/audited");
+  await expect(page.getByRole("row", { name: /rule audited/ })).toHaveCount(2);
+  await expect(page.getByRole("row")).toHaveCount(3);
+  await page
+    .getByRole("button", { name: /^Open entry/ })
+    .first()
+    .click();
+  const entry = page.getByRole("dialog", { name: /rule\.put/ });
+  await expect(entry.getByRole("list", { name: "Changes" }).getByRole("listitem")).toHaveText([
+    /condition\.value.*10.*25/,
+  ]);
+  await page.keyboard.press("Escape");
+
+  await page.getByLabel("Action", { exact: true }).fill("rule.nothing");
+  await expect(page.getByRole("heading", { name: "Nothing that fits" })).toBeVisible();
+  await page.getByRole("button", { name: "Show everything" }).click();
+  await expect(page.getByRole("row", { name: /rule audited/ })).toHaveCount(2);
 });

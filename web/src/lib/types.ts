@@ -114,6 +114,8 @@ export interface AuditEntry {
   request_id?: string;
   previous: string;
   hash: string;
+  /** How the entry is not as it was written. */
+  wrong?: string;
 }
 
 export interface AuditCheck {
