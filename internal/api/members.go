@@ -27,6 +27,7 @@ type memberView struct {
 	TOTP       bool             `json:"totp" doc:"Whether codes of an authenticator app are asked for."`
 	CreatedBy  string           `json:"created_by"`
 	CreatedAt  time.Time        `json:"created_at"`
+	LastSeen   *time.Time       `json:"last_seen_at,omitempty" doc:"To the minute."`
 	Invitation *invitationView  `json:"invitation,omitempty" doc:"In the answer that made it, and nowhere else."`
 }
 
@@ -38,9 +39,13 @@ type invitationView struct {
 
 func viewMember(e *catalog.Entry[auth.Member]) (memberView, error) {
 	m := &e.Value
-	return memberView{ID: e.Slug, Email: m.Email, Name: m.Name, Role: m.Role, State: m.State, Groups: append([]string{}, m.Groups...),
+	v := memberView{ID: e.Slug, Email: m.Email, Name: m.Name, Role: m.Role, State: m.State, Groups: append([]string{}, m.Groups...),
 		Identities: append([]auth.Identity{}, m.Identities...), ExternalID: m.ExternalID, Password: m.Secrets.Password != "", TOTP: m.Secrets.TOTP != "",
-		CreatedBy: m.CreatedBy, CreatedAt: e.CreatedAt}, nil
+		CreatedBy: m.CreatedBy, CreatedAt: e.CreatedAt}
+	if !e.UsedAt.IsZero() {
+		v.LastSeen = &e.UsedAt
+	}
+	return v, nil
 }
 
 type inviteInput struct {

@@ -75,6 +75,26 @@ func (b *browser) as(header http.Header, method, path string, body, out any) ans
 	return answer{resp.StatusCode, resp.Header}
 }
 
+// page sends a request as a browser does that is on another site's page.
+func (b *browser) page(method, at string, form url.Values) (answer, string) {
+	b.t.Helper()
+	r, err := http.NewRequestWithContext(b.t.Context(), method, at, strings.NewReader(form.Encode()))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := b.http.Do(r)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return answer{resp.StatusCode, resp.Header}, string(text)
+}
+
 // cookie is the value of the session's cookie.
 func (b *browser) cookie() string {
 	u, err := url.Parse(b.base)

@@ -27,5 +27,7 @@ func (a *api) permissionRoutes() {
 	}
 	register(a, operation{method: http.MethodGet, path: "/v1/permissions", id: "list-permissions", tag: "Tenant", permission: auth.TenantRead,
 		summary: "The permissions, and which roles have them"},
-		func(context.Context, auth.Principal, *struct{}) (*body[list[grantView]], error) { return &body[list[grantView]]{out}, nil })
+		func(context.Context, auth.Principal, *struct{}) (*body[list[grantView]], error) {
+			return &body[list[grantView]]{out}, nil
+		})
 }

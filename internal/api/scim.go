@@ -15,7 +15,7 @@ const scimPath = "/scim/v2"
 
 // scimRoutes let a company's directory provision members.
 func (a *api) scimRoutes() {
-	a.mux.HandleFunc(scimPath+"/", a.scim)
+	a.mux.HandleFunc("/scim/v2/", a.scim)
 	a.describeSCIM()
 }
 
@@ -48,6 +48,7 @@ func (a *api) describeSCIM() {
 	}
 	add := func(name, method, path, summary, status string, params []*huma.Param) {
 		op := &huma.Operation{OperationID: name, Method: method, Path: scimPath + path, Tags: []string{tag}, Summary: summary, Parameters: params, Security: []map[string][]string{{"bearer": {}}},
+			Extensions:  takes(auth.MembersWrite),
 			Description: "SCIM 2.0 (RFC 7644).\n\nNeeds the permission `" + string(auth.MembersWrite) + "`.",
 			Responses:   map[string]*huma.Response{status: {Description: "As SCIM has it.", Content: body}, "401": {Description: "No or bad credentials.", Content: body}, "403": {Description: "Not allowed.", Content: body}}}
 		if method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch {

@@ -44,7 +44,8 @@ type sessionView struct {
 	Name      string      `json:"name" doc:"The member's."`
 	Method    auth.Method `json:"method" enum:"password,oidc,saml"`
 	CreatedAt time.Time   `json:"created_at"`
-	ExpiresAt time.Time   `json:"expires_at"`
+	LastSeen  time.Time   `json:"last_seen_at" doc:"To the minute."`
+	ExpiresAt time.Time   `json:"expires_at" doc:"When it ends by itself, if it is not used any more."`
 	Address   string      `json:"address"`
 	UserAgent string      `json:"user_agent"`
 	Current   bool        `json:"current" doc:"It is the one that asks."`
@@ -206,13 +207,20 @@ func (a *api) listSessions(ctx context.Context, p auth.Principal, in *struct {
 	}
 	good := all[:0]
 	for _, e := range all {
-		if _, there := names[e.Value.Member]; there && e.Value.Good(a.Now()) {
+		if _, there := names[e.Value.Member]; there && e.Value.Good(e.UsedAt, a.Now()) {
 			good = append(good, e)
 		}
 	}
 	return listOf(good, func(e *catalog.Entry[auth.Session]) (sessionView, error) {
 		s := &e.Value
-		return sessionView{ID: e.Slug, Member: s.Member, Name: names[s.Member], Method: s.Method, CreatedAt: s.CreatedAt, ExpiresAt: s.ExpiresAt,
+		return sessionView{ID: e.Slug, Member: s.Member, Name: names[s.Member], Method: s.Method, CreatedAt: s.CreatedAt, LastSeen: latest(e.UsedAt, s.CreatedAt), ExpiresAt: s.Ends(e.UsedAt),
 			Address: s.Address, UserAgent: s.UserAgent, Current: e.Slug == p.Session}, nil
 	})
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

@@ -69,7 +69,8 @@ func (i *instance) do(method, path, key, body string) (answer, []byte) {
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := (&http.Client{Timeout: 10 * time.Second}).Do(req)
+	once := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	resp, err := (&http.Client{Timeout: time.Minute, CheckRedirect: once}).Do(req)
 	if err != nil {
 		i.t.Fatal(err)
 	}

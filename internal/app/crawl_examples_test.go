@@ -10,20 +10,24 @@ import (
 // thing for both tenants; "" is for what names nothing of a tenant's.
 func ownKinds() map[string]string {
 	return map[string]string{
-		"/v1/admin/tenants/{id}":    "tenant",
-		"/v1/channels/{slug}":       "channel",
-		"/v1/events/{source}/{id}":  "event",
-		"/v1/hooks/{token}":         "hook",
-		"/v1/incidents/{id}":        "incident",
-		"/v1/keys/{id}":             "key",
-		"/v1/members/{id}":          "member",
-		"/v1/sessions/{id}":         "session",
-		"/v1/metrics/{slug}":        "metric",
-		"/v1/quarantine/{id}/retry": "quarantined",
-		"/v1/reports/{id}":          "report",
-		"/v1/rules/{slug}":          "rule",
-		"/v1/token-issuers/{slug}":  "token-issuer",
-		"/v1/sources/{slug}":        "source",
+		"/v1/admin/tenants/{id}":        "tenant",
+		"/v1/channels/{slug}":           "channel",
+		"/v1/events/{source}/{id}":      "event",
+		"/v1/hooks/{token}":             "hook",
+		"/v1/incidents/{id}":            "incident",
+		"/v1/identity-providers/{slug}": "identity-provider",
+		"/auth/{tenant}/{provider}":     "door",
+		"/scim/v2/Users/{id}":           "scim-user",
+		"/scim/v2/Groups/{id}":          "scim-group",
+		"/v1/keys/{id}":                 "key",
+		"/v1/members/{id}":              "member",
+		"/v1/sessions/{id}":             "session",
+		"/v1/metrics/{slug}":            "metric",
+		"/v1/quarantine/{id}/retry":     "quarantined",
+		"/v1/reports/{id}":              "report",
+		"/v1/rules/{slug}":              "rule",
+		"/v1/token-issuers/{slug}":      "token-issuer",
+		"/v1/sources/{slug}":            "source",
 	}
 }
 
@@ -36,6 +40,19 @@ func examples() map[string]func(by, of *party) any {
 		return object{"name": by.mark + "metric-name", "description": by.mark + "metric-description", "unit": by.mark + "unit", "event_types": []string{by.mark + "type"},
 			"filter": "subject != '" + by.mark + "filter'", "dimensions": object{"place": "data.where"}}
 	}
+	scimUser := func(name string) func(by, of *party) any {
+		return func(by, of *party) any {
+			return object{"schemas": []string{"urn:ietf:params:scim:schemas:core:2.0:User"}, "userName": of.mark + name, "externalId": of.mark + "external", "displayName": by.mark + "scim-name", "active": true}
+		}
+	}
+	scimGroup := func(by, of *party) any {
+		g := object{"schemas": []string{"urn:ietf:params:scim:schemas:core:2.0:Group"}, "displayName": by.mark + "group"}
+		if of.things["scim-user"] != nil {
+			g["members"] = []object{{"value": of.things["scim-user"][0]}}
+		}
+		return g
+	}
+	patch := object{"schemas": []string{"urn:ietf:params:scim:api:messages:2.0:PatchOp"}, "Operations": []object{{"op": "replace", "path": "displayName", "value": "mine now"}}}
 	return map[string]func(by, of *party) any{
 		"put-source": func(by, _ *party) any {
 			return object{"vendor": "github", "name": by.mark + "source-name", "secret": by.mark + "source-secret-0123456789"}
@@ -43,6 +60,16 @@ func examples() map[string]func(by, of *party) any {
 		"put-channel": func(by, _ *party) any {
 			return object{"type": "webhook", "name": by.mark + "channel-name", "config": object{"url": "http://127.0.0.1:9/" + by.mark + "channel-url"}}
 		},
+		"put-identity-provider": func(by, _ *party) any {
+			return object{"type": "oidc", "name": by.mark + "provider-name", "issuer": by.loose["issuer"], "client_id": by.mark + "client", "client_secret": by.mark + "client-secret", "roles": object{by.mark + "group": "viewer"}}
+		},
+		"finish-saml-sign-in": text(object{"SAMLResponse": "none"}),
+		"scim-make-user":      scimUser("scim@example.com"),
+		"scim-replace-user":   scimUser("scim@example.com"),
+		"scim-make-group":     scimGroup,
+		"scim-replace-group":  scimGroup,
+		"scim-patch-user":     text(patch),
+		"scim-patch-group":    text(patch),
 		"put-token-issuer": func(by, of *party) any {
 			return object{"name": by.mark + "token-issuer-name", "issuer": by.loose["issuer"], "audience": "urn:" + by.mark + "audience:" + of.tenant, "role": "viewer"}
 		},
@@ -101,6 +128,11 @@ func public() map[string]string {
 		"GET /.well-known/jwks.json":                  "public keys",
 		"GET /.well-known/oauth-authorization-server": "what the token endpoint can do",
 		"GET /v1/sign-in":                             "says the same of every tenant but for its identity providers, which who signs in has to see",
+		"GET /auth/{tenant}/{provider}":               "leads to the identity provider",
+		"GET /auth/{tenant}/{provider}/callback":      "what the identity provider has signed, and the attempt's cookie",
+		"GET /auth/{tenant}/{provider}/metadata":      "what an identity provider has to know",
+		"POST /auth/{tenant}/{provider}/acs":          "what the identity provider has signed, and the attempt's cookie",
+		"/scim/v2/":                                   "a subtree, each of whose routes is described",
 		"POST /v1/session":                            "a password, and failures are limited",
 		"POST /v1/invitations/accept":                 "the invitation's token",
 		"POST /v1/hooks/{token}":                      "the vendor's signature over the body",

@@ -19,6 +19,7 @@ type visitor struct {
 	*world
 	as, of   *party
 	requests int
+	open     string          // what the route at hand shows to everybody
 	kept     strings.Builder // what was sent that may be shown later: made by oneself, with names that the other has too
 }
 
@@ -31,7 +32,7 @@ func (v *visitor) ask(method, path, body string) (int, string) {
 	if err := resp.Header.Write(&header); err != nil {
 		v.t.Fatal(err)
 	}
-	if found := v.of.leaked(header.String()+string(b), path+"\n"+body+v.kept.String()); len(found) > 0 {
+	if found := v.of.leaked(header.String()+string(b), path+"\n"+body+v.kept.String()+v.open); len(found) > 0 {
 		v.t.Errorf("%s %s %s: %d, and it shows %q of another tenant: %s", method, path, body, resp.StatusCode, found, b)
 	}
 	if resp.StatusCode >= 500 {
@@ -41,11 +42,19 @@ func (v *visitor) ask(method, path, body string) (int, string) {
 	return resp.StatusCode, string(b)
 }
 
+// published is what a route tells to everybody, which who is about to sign in has to see.
+func (v *visitor) published(r route) string {
+	if r.id != "get-ways-in" && !strings.HasPrefix(r.path, "/auth/") {
+		return ""
+	}
+	return strings.Join([]string{v.of.tenant, v.of.mark + "identity-provider", v.of.mark + "provider-name", v.of.mark + "issuer", v.of.mark + "client", v.of.loose["issuer"]}, "\n")
+}
+
 // strict checks the headers that every answer of the API has, whatever was asked.
 func (v *visitor) strict(what string, resp answer, body []byte) {
 	v.t.Helper()
 	for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Content-Security-Policy": "frame-ancestors 'none'", "Cache-Control": "no-"} {
-		if got := resp.Header.Get(name); !strings.Contains(got, want) && !(name == "Cache-Control" && strings.Contains(what, " /.well-known/")) {
+		if got := resp.Header.Get(name); !strings.Contains(got, want) && !(name == "Cache-Control" && (strings.Contains(what, " /.well-known/") || strings.HasSuffix(what, "/metadata"))) {
 			v.t.Errorf("%s: %s is %q, want %s", what, name, got, want)
 		}
 	}
@@ -70,7 +79,7 @@ func TestNothingOfAnotherTenantIsEverSeen(t *testing.T) {
 	routes := w.routes()
 	before := w.everything(w.a, routes)
 	seen := strings.Join(before, "\n")
-	for _, field := range []string{"tenant-name", "source-name", "channel-name", "metric-name", "metric-description", "unit", "filter", "rule-name", "member-name", "token-issuer-name", "audience", "member@example.com", "label", "summary", "key-name",
+	for _, field := range []string{"tenant-name", "source-name", "channel-name", "metric-name", "metric-description", "unit", "filter", "rule-name", "member-name", "token-issuer-name", "provider-name", "group", "scim-name", "scim@example.com", "external", "audience", "member@example.com", "label", "summary", "key-name",
 		"comment", "type", "subject", "extension", "data", "member", "dimension-value", "quarantined-event", "quarantined-data", "quarantine-reason"} {
 		if !strings.Contains(seen, markA+field) {
 			t.Errorf("the tenant itself does not see its %s: the crawl could not find it elsewhere", field)
@@ -101,6 +110,11 @@ func TestNothingOfAnotherTenantIsEverSeen(t *testing.T) {
 			}
 		}
 	}
+	for _, path := range []string{"/v1/audit?limit=1000", "/v1/audit/export"} { // what one did with the other's names is in one's own log, and not in the other's
+		if _, b := w.do("GET", path, w.a.key, ""); !strings.Contains(string(b), markA+"metric") || len(w.b.leaked(string(b), "")) > 0 {
+			t.Errorf("%s of a tenant: %q of another are in it: %.300s", path, w.b.leaked(string(b), ""), b)
+		}
+	}
 	w.searchLogAndMetrics()
 	t.Logf("%d requests", v.requests)
 }
@@ -116,6 +130,7 @@ func (v *visitor) paths(r route) {
 	if len(r.parameters) == 0 {
 		return
 	}
+	v.open = v.published(r)
 	own, _ := kindOf(r.path)
 	if own != "" && v.of.things[own] == nil {
 		v.t.Errorf("%s is about a %q, and populate makes none", r.name(), own)
@@ -130,6 +145,8 @@ func (v *visitor) paths(r route) {
 		switch {
 		case r.permission == "tenants:manage", r.id == "download-report": // not an operator; an address without its signature
 			want = []int{http.StatusForbidden}
+		case own == "door": // anybody may go to the door: it leads to the identity provider, or back to the page
+			want = []int{http.StatusOK, http.StatusSeeOther, http.StatusNotFound, http.StatusBadRequest, http.StatusUnsupportedMediaType}
 		case r.id == "receive-webhook": // anybody may knock: it is for whoever has the vendor's secret
 			want = []int{http.StatusUnauthorized}
 		}
@@ -138,7 +155,7 @@ func (v *visitor) paths(r route) {
 		}
 		absent := slices.Clone(names)
 		absent[len(absent)-1] = other(absent[len(absent)-1])
-		if _, nothing := v.ask(r.method, r.filled(absent), body); r.id != "receive-webhook" && same(answer, names) != same(nothing, absent) {
+		if _, nothing := v.ask(r.method, r.filled(absent), body); r.id != "receive-webhook" && own != "door" && same(answer, names) != same(nothing, absent) {
 			v.t.Errorf("%s tells another tenant's %s from one that there is not:\n%s\n%s", r.name(), kind, answer, nothing)
 		}
 	}
@@ -184,6 +201,7 @@ func (v *visitor) queries(r route) {
 	if reads := r.method == http.MethodGet || r.id == "end-sessions"; !reads || r.permission == "tenants:manage" {
 		return
 	}
+	v.open = v.published(r)
 	path := r.path
 	if kind, _ := kindOf(r.path); len(r.parameters) > 0 && v.as.things[kind] != nil {
 		path = r.filled(v.as.things[kind])
@@ -234,7 +252,7 @@ func (w *world) everything(p *party, routes []route) []string {
 	var all []string
 	for _, r := range routes {
 		kind, _ := kindOf(r.path)
-		if r.method != http.MethodGet || r.permission == "" || r.permission == "tenants:manage" || slices.Contains([]string{"get-overview", "query-metric", "list-events", "live", "get-account", "get-usage"}, r.id) {
+		if r.method != http.MethodGet || r.permission == "" || r.permission == "tenants:manage" || slices.Contains([]string{"get-overview", "query-metric", "list-events", "live", "get-account", "get-usage", "list-audit", "verify-audit", "export-audit"}, r.id) {
 			continue
 		}
 		path := r.path

@@ -150,7 +150,7 @@ func (w *world) populate(p *party) {
 	p.things = map[string][]string{"tenant": {p.tenant}, "quarantined": {m + "quarantined"}, "first-key": {made["key"].(map[string]any)["id"].(string)}}
 	p.loose = map[string]string{}
 	p.loose["issuer"] = issuer(w.t, m)
-	for _, kind := range []string{"source", "channel", "metric", "rule", "token-issuer"} { // a rule names the metric and the channel
+	for _, kind := range []string{"source", "channel", "metric", "rule", "token-issuer", "identity-provider"} { // a rule names the metric and the channel
 		p.things[kind] = []string{m + kind}
 		w.call(p.key, "PUT", "/v1/"+kind+"s/"+m+kind, examples()["put-"+kind](p, p))
 	}
@@ -158,6 +158,11 @@ func (w *world) populate(p *party) {
 	p.things["hook"] = []string{p.loose["hook"]}
 	key := w.call(p.key, "POST", "/v1/keys", map[string]any{"name": m + "key-name", "role": "viewer"})
 	p.things["key"] = []string{key["id"].(string)}
+	p.things["door"] = []string{p.tenant, m + "identity-provider"}
+	for _, kind := range []string{"user", "group"} {
+		made := w.call(p.key, "POST", "/scim/v2/"+map[string]string{"user": "Users", "group": "Groups"}[kind], examples()["scim-make-"+kind](p, p))
+		p.things["scim-"+kind] = []string{made["id"].(string)}
+	}
 	w.people(p)
 	w.send(p, "1")
 	w.await("an incident of "+p.tenant, func() bool {
@@ -181,7 +186,7 @@ func (w *world) populate(p *party) {
 	w.send(p, "2")
 	w.await("a second event", func() bool { return len(w.call(p.key, "GET", "/v1/events", nil)["data"].([]any)) > 1 })
 	p.loose["event-cursor"], _ = w.call(p.key, "GET", "/v1/events?limit=1", nil)["next_cursor"].(string)
-	for _, made := range [][]string{p.things["first-key"], p.things["key"], p.things["member"], p.things["session"], p.things["incident"], p.things["report"], p.things["hook"], {p.loose["event-cursor"]}} {
+	for _, made := range [][]string{p.things["first-key"], p.things["key"], p.things["member"], p.things["session"], p.things["scim-user"], p.things["scim-group"], p.things["incident"], p.things["report"], p.things["hook"], {p.loose["event-cursor"]}} {
 		p.ids = append(p.ids, made...)
 	}
 }
@@ -250,8 +255,8 @@ func (p *party) leaked(text, sent string) []string {
 		sent += "\n" + plain
 	}
 	var found []string
-	for _, word := range regexp.MustCompile(regexp.QuoteMeta(p.mark)+`[A-Za-z0-9._/@-]*`).FindAllString(text, -1) {
-		if !strings.Contains(sent, strings.TrimRight(word, "./-")) {
+	for _, word := range regexp.MustCompile(regexp.QuoteMeta(p.mark)+`[A-Za-z0-9._@-]*`).FindAllString(text, -1) {
+		if !strings.Contains(sent, strings.TrimRight(word, ".-")) {
 			found = append(found, word)
 		}
 	}

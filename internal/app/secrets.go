@@ -50,15 +50,7 @@ func (a *App) openVault(ctx context.Context, things store.Catalog, secrets confi
 }
 
 // givenKeys are the master keys of the settings, what wraps first.
-func (a *App) givenKeys(ctx context.Context, secrets config.Secrets) (vault.Several, error) {
-	var given vault.Several
-	if url := a.cfg.SecretsKMS; url != "" {
-		kms, err := awskms.Open(ctx, url)
-		if err != nil {
-			return nil, fmt.Errorf("--secrets-kms: %w", err)
-		}
-		given = append(given, vault.Given{kms})
-	}
+func (a *App) givenKeys(ctx context.Context, secrets config.Secrets) (given vault.Several, err error) {
 	if secrets.SecretsKey != "" {
 		keys, err := vault.ParseKeys(secrets.SecretsKey)
 		if err != nil {
@@ -76,5 +68,22 @@ func (a *App) givenKeys(ctx context.Context, secrets config.Secrets) (vault.Seve
 		}
 		given = append(given, file)
 	}
-	return given, nil
+	if a.cfg.SecretsKMS == "" {
+		return given, nil
+	}
+	at, err := awskms.Parse(a.cfg.SecretsKMS)
+	if err != nil {
+		return nil, fmt.Errorf("--secrets-kms: %w", err)
+	}
+	kms, err := awskms.Open(ctx, at)
+	if err != nil {
+		return nil, fmt.Errorf("--secrets-kms: %w", err)
+	}
+	if at.Retired {
+		if len(given) == 0 {
+			return nil, errors.New("--secrets-kms: a key that is retired needs another in its place: give --secrets-key too")
+		}
+		return append(given, vault.Given{kms}), nil
+	}
+	return append(vault.Several{vault.Given{kms}}, given...), nil
 }

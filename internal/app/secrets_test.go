@@ -92,9 +92,7 @@ func (i *instance) plant() string {
 	}
 	i.good("PUT", "/v1/channels/hook", `{"type":"webhook","config":{"url":"http://127.0.0.1:9/x","secret":"whsec_`+p["a webhook's secret"]+`"}}`)
 	i.good("PUT", "/v1/channels/mail", `{"type":"email","config":{"to":["a@example.com"],"from":"b@example.com","host":"127.0.0.1","port":9,"username":"u","password":"`+p["a mail password"]+`"}}`)
-	if strings.Contains(string(i.good("GET", "/openapi.json", "")), `"/v1/identity-providers/{slug}"`) {
-		i.good("PUT", "/v1/identity-providers/idp", `{"name":"idp","type":"oidc","issuer":"https://idp.example.com","client_id":"c","client_secret":"`+p["a provider's secret"]+`"}`)
-	}
+	i.good("PUT", "/v1/identity-providers/idp", `{"name":"idp","type":"oidc","default_role":"viewer","issuer":"`+issuer(i.t, "")+`","client_id":"c","client_secret":"`+p["a provider's secret"]+`"}`)
 	_, path, _ := strings.Cut(source.URL, "/v1/")
 	return "/v1/" + path
 }
@@ -283,7 +281,7 @@ func TestAServerWithoutSettingsMakesItsMasterKeyAndDoesNotStartWithoutIt(t *test
 	file := settings(dir)
 	file.SecretsKey = filepath.Join(dir, "there-is-none")
 	refused("with a file that is not there", file, config.Secrets{}, "--secrets-key")
-	file.SecretsKMS = "awskms://"
+	file.SecretsKey, file.SecretsKMS = "", "awskms://"
 	refused("with a KMS without a key", file, config.Secrets{}, "--secrets-kms")
 	if _, err := os.Stat(path); err == nil {
 		t.Error("a new key was made in the place of the one that is needed")

@@ -46,6 +46,7 @@ func NewSession() (id, cookie string) {
 type SessionStore interface {
 	KeyFinder
 	Get(ctx context.Context, t tenant.ID, k store.Kind, slug string) (store.Resource, error)
+	Touch(ctx context.Context, uses []store.Use) error
 }
 
 // Sessions authenticates the cookies of members who have signed in. As with keys, what was shown in the last moments is answered from memory until
@@ -55,6 +56,9 @@ type Sessions struct {
 	shown   memory // by cookie
 	held    memory // by session
 }
+
+// useEvery is how exactly it is known when a session was used last.
+const useEvery = time.Minute
 
 // heldTTL is how long a session that holds is believed to while the catalog does not change.
 const heldTTL = time.Minute
@@ -70,8 +74,25 @@ func (s *Sessions) Authenticate(ctx context.Context, cookie string, now time.Tim
 	}
 	sum := sha256.Sum256([]byte(cookie))
 	return s.remembering(ctx, &s.shown, sum, cacheTTL, now, func() (store.Resource, error) {
-		return s.catalog.Find(ctx, store.KindSession, hex.EncodeToString(sum[:]))
+		r, err := s.catalog.Find(ctx, store.KindSession, hex.EncodeToString(sum[:]))
+		if err != nil {
+			return r, err
+		}
+		return r, s.used(ctx, &r, now)
 	})
+}
+
+// used notes that a session was used, and its member with it, to the minute. One that has ended by then stays so.
+func (s *Sessions) used(ctx context.Context, r *store.Resource, now time.Time) error {
+	session, err := sessionOf(r)
+	if err != nil || now.Sub(r.UsedAt) < useEvery || !session.Good(r.UsedAt, now) {
+		return err
+	}
+	if err := s.catalog.Touch(ctx, []store.Use{{Tenant: r.Tenant, Kind: store.KindSession, Slug: r.Slug, At: now}, {Tenant: r.Tenant, Kind: store.KindMember, Slug: session.Member, At: now}}); err != nil {
+		return err
+	}
+	r.UsedAt = now
+	return nil
 }
 
 // Holds says whether the principal of a session is still what it was: false once the session has ended, or the member has another role. Where that
@@ -122,11 +143,11 @@ func (s *Sessions) remembering(ctx context.Context, m *memory, sum [sha256.Size]
 
 // principal is who a session is: its member as it is now.
 func (s *Sessions) principal(ctx context.Context, r *store.Resource, now time.Time) (Principal, error) {
-	var session Session
-	if err := json.Unmarshal(r.Body, &session); err != nil {
-		return Principal{}, fmt.Errorf("the stored session %q of tenant %q cannot be read: %w", r.Slug, r.Tenant, err)
+	session, err := sessionOf(r)
+	if err != nil {
+		return Principal{}, err
 	}
-	if !session.Good(now) {
+	if !session.Good(r.UsedAt, now) {
 		return Principal{}, ErrBadCredentials
 	}
 	of, err := s.catalog.Get(ctx, r.Tenant, store.KindMember, session.Member)
@@ -144,5 +165,23 @@ func (s *Sessions) principal(ctx context.Context, r *store.Resource, now time.Ti
 		Method: session.Method, Session: r.Slug}, nil
 }
 
-// Good says whether a session has not ended by itself.
-func (s *Session) Good(now time.Time) bool { return now.Before(s.ExpiresAt) }
+func sessionOf(r *store.Resource) (session Session, err error) {
+	if err := json.Unmarshal(r.Body, &session); err != nil {
+		return session, fmt.Errorf("the stored session %q of tenant %q cannot be read: %w", r.Slug, r.Tenant, err)
+	}
+	return session, nil
+}
+
+// Good says whether a session that was used at some time last has not ended by itself.
+func (s *Session) Good(used, now time.Time) bool { return now.Before(s.Ends(used)) }
+
+// Ends is when a session ends by itself if it is not used any more.
+func (s *Session) Ends(used time.Time) time.Time {
+	if used.Before(s.CreatedAt) { // it was not used yet
+		used = s.CreatedAt
+	}
+	if idle := used.Add(SessionIdle); idle.Before(s.ExpiresAt) {
+		return idle
+	}
+	return s.ExpiresAt
+}

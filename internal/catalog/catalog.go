@@ -22,6 +22,7 @@ type Entry[T any] struct {
 	Revision  int64
 	CreatedAt time.Time
 	UpdatedAt time.Time
+	UsedAt    time.Time // zero: never, or nobody notes it
 }
 
 // Condition says under which circumstances a change may happen: 0 in any case, -1 only if there is none of that name yet, -2 only
@@ -50,7 +51,7 @@ func New(s store.Catalog, announce func(tenant.ID), now func() time.Time) *Catal
 }
 
 func decode[T any](r *store.Resource) (Entry[T], error) {
-	e := Entry[T]{Tenant: r.Tenant, Slug: r.Slug, ID: r.ID, Revision: r.Revision, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt}
+	e := Entry[T]{Tenant: r.Tenant, Slug: r.Slug, ID: r.ID, Revision: r.Revision, CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt, UsedAt: r.UsedAt}
 	if err := json.Unmarshal(r.Body, &e.Value); err != nil {
 		return e, fmt.Errorf("the catalog's %s %q of tenant %s cannot be read: %w", r.Kind, r.Slug, r.Tenant, err)
 	}

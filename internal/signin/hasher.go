@@ -33,9 +33,15 @@ var ErrBusy = errors.New("too many sign-ins are under way: try again in a moment
 const hashWait = 5 * time.Second
 
 // hasher hashes passwords, so many at a time: each takes memory and a core.
-type hasher struct{ room chan struct{} }
+type hasher struct {
+	room   chan struct{}
+	memory uint32 // KiB
+	passes uint32
+}
 
-func newHasher() *hasher { return &hasher{room: make(chan struct{}, runtime.GOMAXPROCS(0))} }
+func newHasher() *hasher {
+	return &hasher{room: make(chan struct{}, runtime.GOMAXPROCS(0)), memory: hashMemory, passes: hashTime}
+}
 
 func (h *hasher) key(ctx context.Context, password string, salt []byte, passes, memory uint32, threads uint8) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, hashWait, ErrBusy)
@@ -53,19 +59,19 @@ func (h *hasher) key(ctx context.Context, password string, salt []byte, passes, 
 func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 	salt := make([]byte, saltBytes)
 	_, _ = rand.Read(salt) // never fails: the runtime ends the program first
-	key, err := h.key(ctx, password, salt, hashTime, hashMemory, hashThreads)
+	key, err := h.key(ctx, password, salt, h.passes, h.memory, hashThreads)
 	if err != nil {
 		return "", err
 	}
 	b64 := base64.RawStdEncoding
-	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, hashMemory, hashTime, hashThreads, b64.EncodeToString(salt), b64.EncodeToString(key)), nil
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, h.memory, h.passes, hashThreads, b64.EncodeToString(salt), b64.EncodeToString(key)), nil
 }
 
 // matches says whether a password is the one that was hashed. Where there is no hash it takes as long to say no.
 func (h *hasher) matches(ctx context.Context, stored, password string) (bool, error) {
 	if stored == "" {
 		var salt [saltBytes]byte
-		_, err := h.key(ctx, password, salt[:], hashTime, hashMemory, hashThreads)
+		_, err := h.key(ctx, password, salt[:], h.passes, h.memory, hashThreads)
 		return false, err
 	}
 	var version int

@@ -45,29 +45,47 @@ func guessable(password string, own []string) bool {
 	if distinct(password) < ownLeast {
 		return true
 	}
-	plain := plainLetters(password)
+	words := commonWords()
 	for _, text := range own {
 		for word := range strings.FieldsFuncSeq(plainLetters(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
 			if utf8.RuneCountInString(word) >= 3 {
-				plain = strings.ReplaceAll(plain, word, " ")
+				words = append(words, word)
 			}
 		}
 	}
-	for _, word := range commonWords() {
-		plain = strings.ReplaceAll(plain, word, " ")
-	}
-	left := ""
-	for part := range strings.FieldsFuncSeq(plain, func(r rune) bool { return !unicode.IsLetter(r) }) {
-		left += withoutRuns(part)
-	}
-	digits := strings.Map(func(r rune) rune {
-		if unicode.IsDigit(r) {
-			return r
+	var letters, digits []rune
+	for _, r := range without(password, words) {
+		switch {
+		case unicode.IsLetter(r):
+			letters = append(letters, unicode.ToLower(r))
+		case unicode.IsDigit(r):
+			digits = append(digits, r)
 		}
-		return -1
-	}, withoutRuns(password))
+	}
 	// Digits by themselves are dates and telephone numbers: they count for half.
-	return distinct(left)+distinct(digits)/2 < ownLeast
+	return distinct(withoutRuns(string(letters)))+distinct(withoutRuns(string(digits)))/2 < ownLeast
+}
+
+// without is what is left of a password without some words, however their letters were replaced.
+func without(password string, words []string) (left []rune) {
+	as, plain := []rune(password), []rune(plainLetters(password))
+	gone := make([]bool, len(as))
+	for _, word := range words {
+		w := []rune(word)
+		for i := 0; i+len(w) <= len(plain) && len(plain) == len(as); i++ {
+			if slices.Equal(plain[i:i+len(w)], w) {
+				for k := range w {
+					gone[i+k] = true
+				}
+			}
+		}
+	}
+	for i, r := range as {
+		if !gone[i] {
+			left = append(left, r)
+		}
+	}
+	return left
 }
 
 // plainLetters is a text in lower case, with letters for the digits and signs that people write in their place.
@@ -119,7 +137,7 @@ func distinct(text string) int {
 	return len(seen)
 }
 
-// commonWords are those that passwords that are tried first are made of, the longest first, in plain letters.
+// commonWords are those that passwords that are tried first are made of, in plain letters.
 func commonWords() []string {
 	return strings.Fields(`pulsestream administrator changeme iloveyou letmein trustno password passwort passwd kennwort motdepasse contrasena parola
 		welcome willkommen sunshine princess football baseball basketball superman batman starwars dragon monkey shadow master michael jennifer

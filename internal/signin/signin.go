@@ -185,7 +185,7 @@ func (s *Service) tidy(ctx context.Context, t tenant.ID, member string, now time
 		return err
 	}
 	for i := range all { // the oldest first
-		if !all[i].Value.Good(now) || len(all)-i >= maxSessions {
+		if !all[i].Value.Good(all[i].UsedAt, now) || len(all)-i >= maxSessions {
 			if err := s.end(ctx, t, all[i].Slug); err != nil {
 				return err
 			}

@@ -3,6 +3,7 @@ package awskms
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -29,55 +30,63 @@ type Key struct {
 	name   string
 }
 
-// Parse reads the URL of a key: awskms:///KEY?region=REGION, where KEY is an id, an ARN, or alias/NAME. With an endpoint, of a private network perhaps,
-// that is asked instead of the region's own.
-func Parse(raw string) (key, region, endpoint string, err error) {
+// Address is the URL of a key, read.
+type Address struct {
+	Key      string // an id, an ARN, or alias/NAME
+	Region   string // AWS's own setting when empty
+	Endpoint string // asked instead of the region's, of a private network perhaps
+	// Retired: it only opens what it has wrapped, until another master key has wrapped all of it.
+	Retired bool
+}
+
+// Parse reads awskms:///KEY?region=REGION&endpoint=URL&retired=true, of which only KEY has to be there.
+func Parse(raw string) (a Address, err error) {
 	const form = "write it as awskms:///KEY?region=REGION, where KEY is a key's id or ARN, or alias/NAME"
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme != scheme || u.User != nil || u.Fragment != "" {
-		return "", "", "", fmt.Errorf("it is not the URL of a key: %s", form)
+		return a, fmt.Errorf("it is not the URL of a key: %s", form)
 	}
-	key = strings.TrimPrefix(u.Host+u.Path, "/")
-	q := u.Query()
-	region, endpoint = q.Get("region"), q.Get("endpoint")
-	for name := range q {
-		if name != "region" && name != "endpoint" {
-			return "", "", "", fmt.Errorf("it has the unknown parameter %q: %s", name, form)
+	for name, values := range u.Query() {
+		switch value := values[0]; {
+		case name == "region":
+			a.Region = value
+		case name == "endpoint":
+			a.Endpoint = value
+		case name == "retired" && (value == "true" || value == "false"):
+			a.Retired = value == "true"
+		default:
+			return a, fmt.Errorf("its parameter %s=%q is not known: %s", name, value, form)
 		}
 	}
-	if key == "" {
-		return "", "", "", fmt.Errorf("it names no key: %s", form)
+	if a.Key = strings.TrimPrefix(u.Host+u.Path, "/"); a.Key == "" {
+		return a, fmt.Errorf("it names no key: %s", form)
 	}
-	if e, err := url.Parse(endpoint); endpoint != "" && (err != nil || e.Host == "" || e.Scheme != "http" && e.Scheme != "https") {
-		return "", "", "", fmt.Errorf("its endpoint %q is not the URL of a server", endpoint)
+	if e, err := url.Parse(a.Endpoint); a.Endpoint != "" && (err != nil || e.Host == "" || e.Scheme != "http" && e.Scheme != "https") {
+		return a, fmt.Errorf("its endpoint %q is not the URL of a server", a.Endpoint)
 	}
-	return key, region, endpoint, nil
+	return a, nil
 }
 
-// Open reads the URL of a key, and the credentials and settings that AWS's tools read too: variables, files, and what the machine or the pod is given. The key itself is asked
+// Open reads the credentials and settings that AWS's tools read too: variables, files, and what the machine or the pod is given. The key itself is asked
 // when it is needed.
-func Open(ctx context.Context, raw string) (*Key, error) {
-	name, region, endpoint, err := Parse(raw)
-	if err != nil {
-		return nil, err
-	}
+func Open(ctx context.Context, a Address) (*Key, error) {
 	var options []func(*config.LoadOptions) error
-	if region != "" {
-		options = append(options, config.WithRegion(region))
+	if a.Region != "" {
+		options = append(options, config.WithRegion(a.Region))
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, options...)
 	if err != nil {
 		return nil, fmt.Errorf("read the settings for AWS: %w", err)
 	}
 	if cfg.Region == "" {
-		return nil, fmt.Errorf("the region is not known: add ?region=REGION to the URL, or set AWS_REGION")
+		return nil, errors.New("the region is not known: add ?region=REGION to the URL, or set AWS_REGION")
 	}
 	client := kms.NewFromConfig(cfg, func(o *kms.Options) {
-		if endpoint != "" {
-			o.BaseEndpoint = aws.String(endpoint)
+		if a.Endpoint != "" {
+			o.BaseEndpoint = aws.String(a.Endpoint)
 		}
 	})
-	return &Key{client: client, name: name}, nil
+	return &Key{client: client, name: a.Key}, nil
 }
 
 // ID names the key as the settings do.

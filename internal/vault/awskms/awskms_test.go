@@ -88,7 +88,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func TestAKeyIsWrappedAndUnwrappedByKMSForWhatItIsBoundToOnly(t *testing.T) {
 	s := serve(t)
-	k, err := awskms.Open(t.Context(), "awskms:///alias/pulse?region=eu-central-1&endpoint="+s.URL)
+	k, err := awskms.Open(t.Context(), awskms.Address{Key: "alias/pulse", Region: "eu-central-1", Endpoint: s.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,20 +113,20 @@ func TestAKeyIsWrappedAndUnwrappedByKMSForWhatItIsBoundToOnly(t *testing.T) {
 }
 
 func TestTheURLOfAKeyIsReadOrRefusedWithAReason(t *testing.T) {
-	for raw, want := range map[string][3]string{
-		"awskms:///1234abcd-12ab?region=eu-west-1":                           {"1234abcd-12ab", "eu-west-1", ""},
-		"awskms://alias/pulse":                                               {"alias/pulse", "", ""},
-		"awskms:///arn:aws:kms:us-east-1:111122223333:key/1234?region=r":     {"arn:aws:kms:us-east-1:111122223333:key/1234", "r", ""},
-		"awskms:///k?region=r&endpoint=https%3A%2F%2Fvpce-1.kms.example.com": {"k", "r", "https://vpce-1.kms.example.com"},
+	for raw, want := range map[string]awskms.Address{
+		"awskms:///1234abcd-12ab?region=eu-west-1":                           {Key: "1234abcd-12ab", Region: "eu-west-1"},
+		"awskms://alias/pulse":                                               {Key: "alias/pulse"},
+		"awskms:///arn:aws:kms:us-east-1:111122223333:key/1234?region=r":     {Key: "arn:aws:kms:us-east-1:111122223333:key/1234", Region: "r"},
+		"awskms:///k?region=r&endpoint=https%3A%2F%2Fvpce-1.kms.example.com": {Key: "k", Region: "r", Endpoint: "https://vpce-1.kms.example.com"},
+		"awskms:///k?retired=true":                                           {Key: "k", Retired: true},
 	} {
-		key, region, endpoint, err := awskms.Parse(raw)
-		if got := [3]string{key, region, endpoint}; err != nil || got != want {
-			t.Errorf("%s: %v, %v, want %v", raw, got, err, want)
+		if got, err := awskms.Parse(raw); err != nil || got != want {
+			t.Errorf("%s: %+v, %v, want %+v", raw, got, err, want)
 		}
 	}
-	for _, raw := range []string{"", "key", "gcpkms://k", "awskms://", "awskms:///", "awskms://user:pass@k", "awskms:///k?what=1", "awskms:///k?endpoint=nowhere", "awskms:///k#f", "awskms:///%zz"} {
-		if key, _, _, err := awskms.Parse(raw); err == nil {
-			t.Errorf("%q is taken as %q", raw, key)
+	for _, raw := range []string{"", "key", "gcpkms://k", "awskms://", "awskms:///", "awskms://user:pass@k", "awskms:///k?what=1", "awskms:///k?retired=perhaps", "awskms:///k?endpoint=nowhere", "awskms:///k#f", "awskms:///%zz"} {
+		if a, err := awskms.Parse(raw); err == nil {
+			t.Errorf("%q is taken as %+v", raw, a)
 		}
 	}
 }

@@ -69,7 +69,7 @@ func startLocal(t *testing.T) (byAlias, byARN string) {
 	return "awskms:///alias/pulse" + query, "awskms:///" + arns[1] + query
 }
 
-func TestSecretsAreEncryptedUnderKeysOfAKMSByOthersAndMoveFromAFileToItAndToItsNextKey(t *testing.T) {
+func TestSecretsAreEncryptedUnderKeysOfAKMSByOthersAndMoveFromAFileToItToItsNextKeyAndBack(t *testing.T) {
 	first, second := startLocal(t)
 	c, err := sqlite.Open(t.Context(), sqlite.Config{Path: filepath.Join(t.TempDir(), "catalog.sqlite"), CheckEvery: -1})
 	if err != nil {
@@ -77,7 +77,11 @@ func TestSecretsAreEncryptedUnderKeysOfAKMSByOthersAndMoveFromAFileToItAndToItsN
 	}
 	defer c.Close()
 	key := func(url string) vault.Given {
-		k, err := awskms.Open(t.Context(), url)
+		at, err := awskms.Parse(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, err := awskms.Open(t.Context(), at)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,7 +92,8 @@ func TestSecretsAreEncryptedUnderKeysOfAKMSByOthersAndMoveFromAFileToItAndToItsN
 		t.Fatal(err)
 	}
 	put := store.Put{Tenant: "acme", Kind: store.KindSource, Slug: "s", Lookup: "token", Body: []byte(`{"secret":1}`), At: time.Now()}
-	for i, masters := range []vault.Masters{vault.Given(local), vault.Several{key(first), vault.Given(local)}, key(first), vault.Several{key(second), key(first)}, key(second)} {
+	for i, masters := range []vault.Masters{vault.Given(local), vault.Several{key(first), vault.Given(local)}, key(first), vault.Several{key(second), key(first)}, key(second),
+		vault.Several{vault.Given(local), key(second)}, vault.Given(local), vault.Several{key(first), vault.Given(local)}, key(first)} {
 		v, err := vault.Open(t.Context(), vault.Config{Catalog: c, Masters: masters, Log: slog.New(slog.DiscardHandler), Now: time.Now})
 		if err != nil {
 			t.Fatalf("step %d: %v", i, err)
