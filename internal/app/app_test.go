@@ -70,7 +70,7 @@ func (i *instance) do(method, path, key, body string) (answer, []byte) {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	once := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	resp, err := (&http.Client{Timeout: 10 * time.Second, CheckRedirect: once}).Do(req)
+	resp, err := (&http.Client{Timeout: time.Minute, CheckRedirect: once}).Do(req)
 	if err != nil {
 		i.t.Fatal(err)
 	}

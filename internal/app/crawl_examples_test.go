@@ -63,13 +63,13 @@ func examples() map[string]func(by, of *party) any {
 		"put-identity-provider": func(by, _ *party) any {
 			return object{"type": "oidc", "name": by.mark + "provider-name", "issuer": by.loose["issuer"], "client_id": by.mark + "client", "client_secret": by.mark + "client-secret", "roles": object{by.mark + "group": "viewer"}}
 		},
-		"finish-saml-sign-in":  text(object{"SAMLResponse": "none"}),
-		"scim-make-user":     scimUser("scim@example.com"),
-		"scim-replace-user":  scimUser("scim@example.com"),
-		"scim-make-group":    scimGroup,
-		"scim-replace-group": scimGroup,
-		"scim-patch-user":    text(patch),
-		"scim-patch-group":   text(patch),
+		"finish-saml-sign-in": text(object{"SAMLResponse": "none"}),
+		"scim-make-user":      scimUser("scim@example.com"),
+		"scim-replace-user":   scimUser("scim@example.com"),
+		"scim-make-group":     scimGroup,
+		"scim-replace-group":  scimGroup,
+		"scim-patch-user":     text(patch),
+		"scim-patch-group":    text(patch),
 		"put-token-issuer": func(by, of *party) any {
 			return object{"name": by.mark + "token-issuer-name", "issuer": by.loose["issuer"], "audience": "urn:" + by.mark + "audience:" + of.tenant, "role": "viewer"}
 		},

@@ -255,8 +255,8 @@ func (p *party) leaked(text, sent string) []string {
 		sent += "\n" + plain
 	}
 	var found []string
-	for _, word := range regexp.MustCompile(regexp.QuoteMeta(p.mark)+`[A-Za-z0-9._/@-]*`).FindAllString(text, -1) {
-		if !strings.Contains(sent, strings.TrimRight(word, "./-")) {
+	for _, word := range regexp.MustCompile(regexp.QuoteMeta(p.mark)+`[A-Za-z0-9._@-]*`).FindAllString(text, -1) {
+		if !strings.Contains(sent, strings.TrimRight(word, ".-")) {
 			found = append(found, word)
 		}
 	}

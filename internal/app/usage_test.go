@@ -4,11 +4,17 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/pulsestream/pulsestream/internal/app"
+	"github.com/pulsestream/pulsestream/internal/config"
 )
 
 // figures are what the API says was used.
@@ -167,4 +173,46 @@ func TestAKeyHasARateOfItsOwn(t *testing.T) {
 		t.Errorf("%d %v %s", resp.StatusCode, resp.Header, body)
 	}
 	i.must(http.StatusAccepted, http.MethodPost, "/v1/events", givenKey, `{"type":"a"}`)
+}
+
+func TestTheBillingSystemIsToldOfAnHourThatIsOver(t *testing.T) {
+	dir := t.TempDir()
+	i := start(t, settings(dir), givenKey)
+	i.must(http.StatusAccepted, http.MethodPost, "/v1/events", givenKey, `[{"type":"a"},{"type":"b"}]`)
+	i.stop()
+	told := make(chan []byte, 10)
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		told <- body
+	}))
+	t.Cleanup(receiver.Close)
+	cfg, secrets := settings(dir), config.Secrets{BillingSecret: "whsec_" + strings.Repeat("c2VjcmV0", 5)}
+	cfg.BillingURL, cfg.EgressAllow, cfg.PublicURL = receiver.URL, []string{"127.0.0.0/8"}, "https://pulse.example"
+	later := app.Options{Version: "test", Log: slog.New(slog.DiscardHandler), Announce: io.Discard, Now: func() time.Time { return time.Now().Add(2 * time.Hour) }}
+	if _, err := app.New(t.Context(), cfg, config.Secrets{}, later); err == nil || !strings.Contains(err.Error(), "PULSESTREAM_BILLING_SECRET") {
+		t.Fatalf("without a secret: %v", err)
+	}
+	a, err := app.New(t.Context(), cfg, secrets, later)
+	if err == nil {
+		err = a.Start(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := &instance{App: a, t: t}
+	t.Cleanup(again.stop)
+	var events []struct {
+		Source  string  `json:"source"`
+		Subject string  `json:"subject"`
+		Data    figures `json:"data"`
+	}
+	select {
+	case body := <-told:
+		if err := json.Unmarshal(body, &events); err != nil || len(events) != 1 || events[0].Source != "https://pulse.example" || events[0].Subject != "default" ||
+			events[0].Data.Events != 2 || events[0].Data.Series != 2 {
+			t.Errorf("told %s, %v", body, err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("the billing system was told nothing")
+	}
 }

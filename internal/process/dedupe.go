@@ -1,7 +1,9 @@
 package process
 
 import (
+	"cmp"
 	"hash/maphash"
+	"slices"
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/tenant"
@@ -11,25 +13,59 @@ import (
 // receipt that stands in the log, never the wall clock: a replay decides as the first pass did. It is derived
 // state: after a restart it is loaded from the stored events.
 //
-// It is a number of hash tables, told apart by the first byte of the identity, that grow one by one and by less than a half: an
-// entry takes 16 bytes, and with the room that tables must have an identity takes 18 to 24 of them, at all times. A table that
-// is full first lets go what is too old to matter.
+// It is hash tables, told apart by the first bits of the identity. A table that is full first lets go what is too old to matter, then grows by a quarter or so,
+// and when it has become a large one it is made two: so no identity that is added moves more than mostMoved others, and what growing takes for
+// as long as it lasts is the room of one table, however many identities there are. An entry takes 16 bytes, and with the room that tables must have an identity
+// takes 18 to 24 of them. The tables are not in the garbage collector's heap (see tableMemory). A Window must be closed.
 type Window struct {
-	span   int64 // seconds
-	newest int64 // the latest time of receipt
-	used   int
-	shards [256]shard
-	swept  uint8
+	span    int64 // seconds
+	newest  int64 // the latest time of receipt
+	used    int
+	depth   int      // bits that choose a table
+	tables  []*shard // by those bits; one that is chosen by fewer stands in several places
+	swept   int
+	memory  tableMemory
+	scratch []entry
+	moved   int // identities that growing has moved so far
 }
 
+const (
+	// largeTable is with how many identities a table that is full is made two instead of a larger one.
+	largeTable = 3 << 13
+	// mostMoved is how many a full table has at most: one that was just not large enough grew once more.
+	mostMoved = 1 << 15
+)
+
 // NewWindow makes an empty window over span.
-func NewWindow(span time.Duration) *Window { return &Window{span: int64(span / time.Second)} }
+func NewWindow(span time.Duration) *Window {
+	return &Window{span: int64(span / time.Second), tables: []*shard{{}}}
+}
+
+// Close gives the memory back.
+func (w *Window) Close() {
+	w.each(w.memory.free)
+	w.depth, w.tables, w.used, w.scratch = 0, []*shard{{}}, 0, nil
+}
+
+// each calls f with every table.
+func (w *Window) each(f func(*shard)) {
+	var last *shard
+	for _, s := range w.tables {
+		if s != last {
+			f(s)
+		}
+		last = s
+	}
+}
+
+// table is the one of an identity.
+func (w *Window) table(high uint64) *shard { return w.tables[high>>1>>(63-w.depth)] }
 
 // add notes an identity received at a time, in Unix seconds, and says whether it was received within the span before. The first receipt is
 // what counts: a repetition does not prolong it.
 func (w *Window) add(e entry, at int64) (duplicate bool) {
 	w.newest = max(w.newest, at)
-	s := &w.shards[e.high>>56]
+	s := w.table(e.high)
 	i, found := s.find(e)
 	if found {
 		old := &s.entries[i]
@@ -41,7 +77,8 @@ func (w *Window) add(e entry, at int64) (duplicate bool) {
 	}
 	gap := s.gap(i)
 	if s.used >= s.room || gap == len(s.entries) {
-		w.used -= s.resize(w.oldest())
+		w.grow(s)
+		s = w.table(e.high)
 		i, _ = s.find(e)
 		gap = s.gap(i)
 	}
@@ -62,7 +99,7 @@ func (w *Window) oldest() int64 { return w.newest - w.span - w.span/16 }
 // touch reads what add will read first. A message's identities are touched one after the other before they are added, so that
 // memory gives them all at once: each by itself would have to be waited for.
 func (w *Window) touch(e entry) uint32 {
-	s := &w.shards[e.high>>56]
+	s := w.table(e.high)
 	if len(s.entries) == 0 {
 		return 0
 	}
@@ -71,30 +108,65 @@ func (w *Window) touch(e entry) uint32 {
 
 // remove forgets an identity: its event was not stored after all.
 func (w *Window) remove(e entry) {
-	s := &w.shards[e.high>>56]
+	s := w.table(e.high)
 	if i, found := s.find(e); found {
 		s.remove(i)
 		w.used--
 	}
 }
 
-// Sweep lets go what is too old of one table in turn: called every second, it gives memory back after a busy day.
+// Sweep lets go what is too old of some tables in turn, one in 256: called every second, it gives memory back after a busy day.
 func (w *Window) Sweep() {
-	s := &w.shards[w.swept]
-	w.swept++
-	old, oldest := 0, w.oldest()
-	for i := range s.entries {
-		if e := &s.entries[i]; e.seen != 0 && int64(e.seen) < oldest {
-			old++
+	for range max(1, len(w.tables)>>8) {
+		w.swept = (w.swept + 1) % len(w.tables)
+		s := w.tables[w.swept]
+		if kept := s.count(w.oldest()); s.used-kept > s.used/4 {
+			w.grow(s)
 		}
-	}
-	if old > s.used/4 {
-		w.used -= s.resize(oldest)
 	}
 }
 
 // Len is the number of identities held.
 func (w *Window) Len() int { return w.used }
+
+// grow makes a table anew, without what is too old and with room for more, or two of it.
+func (w *Window) grow(s *shard) {
+	before := s.used
+	w.scratch = s.appendTo(w.scratch[:0], w.oldest())
+	all := w.scratch
+	w.used -= before - len(all)
+	w.moved += len(all)
+	// Where the first bits of most identities are the same, which does not happen to hashes, more tables would not help.
+	if len(all) < largeTable || s.depth == w.depth && w.used>>w.depth < largeTable/8 {
+		s.fill(&w.memory, all)
+		return
+	}
+	if s.depth == w.depth {
+		w.deepen()
+	}
+	bit := uint64(1) << (63 - s.depth)
+	middle, _ := slices.BinarySearchFunc(all, bit, func(e entry, bit uint64) int { return cmp.Compare(e.high&bit, bit) })
+	s.depth++
+	upper := &shard{depth: s.depth}
+	s.fill(&w.memory, all[:middle])
+	upper.fill(&w.memory, all[middle:])
+	// Both have half of the places that there were.
+	places := 1 << (w.depth - s.depth)
+	first := int(all[0].high>>1>>(63-w.depth)) &^ (2*places - 1) //nolint:gosec // few bits
+	for i := range places {
+		w.tables[first+places+i] = upper
+	}
+}
+
+// deepen lets tables be chosen by one bit more.
+func (w *Window) deepen() {
+	twice := make([]*shard, 0, 2*len(w.tables))
+	for _, t := range w.tables {
+		twice = append(twice, t, t)
+	}
+	w.tables = twice
+	w.depth++
+}
 
 // entry is an identity, as 96 bits that look random, with the second in which it was received; 0: there is none.
 type entry struct {
@@ -117,90 +189,4 @@ func newIdentifier() *identifier {
 func (i *identifier) entry(t tenant.ID, source, id string) entry {
 	i.text = append(append(append(append(append(i.text[:0], t...), 0), source...), 0), id...)
 	return entry{high: maphash.Bytes(i.high, i.text), low: uint32(maphash.Bytes(i.low, i.text))} //nolint:gosec // half of a hash is one
-}
-
-// shard is a hash table in which entries stand in the order of their identities, each as near behind its home as that order
-// allows. So a look-up ends at the first larger one, however full the table is, and a table is made anew in one pass.
-type shard struct {
-	entries []entry // homes, and spill more at the end
-	homes   uint32
-	used    int
-	room    int // how many there may be
-}
-
-// spill is how far behind the last home entries may be pushed.
-func spill(homes int) int { return 8 + min(homes/16, 120) }
-
-func (s *shard) home(high uint64) uint32 {
-	return uint32(uint64(uint32(high>>24)) * uint64(s.homes) >> 32) //nolint:gosec // the middle bits, scaled
-}
-
-// find returns where e is, or where it belongs.
-func (s *shard) find(e entry) (int, bool) {
-	if len(s.entries) == 0 {
-		return 0, false
-	}
-	i := int(s.home(e.high))
-	for ; i < len(s.entries); i++ {
-		o := &s.entries[i]
-		if o.seen == 0 || o.high > e.high {
-			return i, false
-		}
-		if o.high == e.high && o.low >= e.low {
-			return i, o.low == e.low
-		}
-	}
-	return i, false
-}
-
-// gap is the first empty place from i on.
-func (s *shard) gap(i int) int {
-	for i < len(s.entries) && s.entries[i].seen != 0 {
-		i++
-	}
-	return i
-}
-
-func (s *shard) remove(i int) {
-	end := i + 1
-	for end < len(s.entries) && s.entries[end].seen != 0 && int(s.home(s.entries[end].high)) < end {
-		end++
-	}
-	copy(s.entries[i:], s.entries[i+1:end])
-	s.entries[end-1] = entry{}
-	s.used--
-}
-
-// resize makes the table anew, without what is older than oldest and with room for more, also behind the last home. It returns
-// how many entries were let go.
-func (s *shard) resize(oldest int64) (gone int) {
-	kept := 0
-	for i := range s.entries {
-		if e := &s.entries[i]; e.seen != 0 && int64(e.seen) >= oldest {
-			kept++
-		}
-	}
-	homes := max(16, kept+kept*7/16)
-	made := shard{homes: uint32(homes), used: kept, room: homes * 7 / 8}
-	end := 0
-	s.each(oldest, func(e entry) { end = max(end, int(made.home(e.high))) + 1 })
-	made.entries = make([]entry, max(homes, end)+spill(homes))
-	to := 0
-	s.each(oldest, func(e entry) {
-		to = max(to, int(made.home(e.high)))
-		made.entries[to] = e
-		to++
-	})
-	gone = s.used - kept
-	*s = made
-	return gone
-}
-
-// each calls f with every entry that is not older than oldest, in their order.
-func (s *shard) each(oldest int64, f func(entry)) {
-	for i := range s.entries {
-		if e := s.entries[i]; e.seen != 0 && int64(e.seen) >= oldest {
-			f(e)
-		}
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -74,32 +75,101 @@ func BenchmarkWindow(b *testing.B) {
 	}
 	b.ReportAllocs()
 	i := uint64(1_000_000)
+	faults := func() int64 {
+		var u syscall.Rusage
+		_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+		return u.Minflt
+	}
+	begin := faults()
+	defer func() { b.ReportMetric(float64(faults()-begin)/float64(b.N), "faults/op") }()
 	for b.Loop() {
 		w.add(keyOf(i), now.Unix())
 		i++
 	}
 }
 
-func TestAnIdentityTakesAtMost24BytesHoweverManyThereAre(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a million identities")
-	}
+// Growing is counted, not timed: how many bytes are held, old and new tables together, and how many identities are moved.
+func TestGrowingTakesLittleMemoryAndNoTimeAtOnce(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	w := NewWindow(24 * time.Hour)
-	bytes, worst := 0, 0.0
-	for range 1_200_000 {
-		e := entry{high: r.Uint64(), low: r.Uint32()}
-		s := &w.shards[e.high>>56]
-		bytes -= cap(s.entries) * 16
-		w.add(e, 1_800_000_000)
-		bytes += cap(s.entries) * 16
-		if w.Len() > 300_000 { // with fewer it is the 256 tables themselves that count
-			worst = max(worst, float64(bytes)/float64(w.Len()))
+	defer w.Close()
+	const stretch = 10_000
+	worst, peak, longest, stretchWorst, before, n := 0.0, math.MinInt, 0, 0, 0, 600_000
+	if testing.Short() {
+		n /= 2
+	}
+	for i := range n {
+		moved := w.moved
+		w.add(entry{high: r.Uint64(), low: r.Uint32()}, 1_800_000_000)
+		longest = max(longest, w.moved-moved)
+		if w.Len() < 100_000 { // with fewer it is the pages that count
+			continue
+		}
+		worst = max(worst, float64(w.memory.bytes)/float64(w.Len()))
+		peak = max(peak, w.memory.bytes+cap(w.scratch)*16-24*w.Len())
+		if i%stretch == 0 {
+			if before > 0 {
+				stretchWorst = max(stretchWorst, w.moved-before)
+			}
+			before = w.moved
 		}
 	}
-	t.Logf("at most %.1f bytes", worst)
-	if worst > 24 {
-		t.Errorf("an identity takes %.1f bytes", worst)
+	t.Logf("at most %.1f bytes an identity, with what growing takes %d more than 24 of each; %d moved at once, %d for %d; %.1f for one", worst, peak, longest, stretchWorst, stretch,
+		float64(w.moved)/float64(n))
+	if worst > 24 || peak > mostMoved*24 {
+		t.Errorf("an identity takes %.1f bytes, and growing %d more than 24 of each", worst, peak)
+	}
+	if longest > mostMoved {
+		t.Errorf("an identity that was added moved %d others", longest)
+	}
+	if w.moved > 8*n || stretchWorst > 40*stretch {
+		t.Errorf("%d identities moved %d, and %d of them %d", n, w.moved, stretch, stretchWorst)
+	}
+	w.each(func(s *shard) {
+		if s.used > mostMoved {
+			t.Errorf("a table has %d identities", s.used)
+		}
+	})
+	w.Close()
+	if w.memory.bytes != 0 || w.Len() != 0 {
+		t.Errorf("a closed window holds %d bytes and %d identities", w.memory.bytes, w.Len())
+	}
+}
+
+func TestTablesThatWereMadeTwoHaveAllThatWasInOne(t *testing.T) {
+	w := NewWindow(time.Hour)
+	defer w.Close()
+	const n = 200_000
+	for i := range uint64(n) {
+		if w.add(keyOf(i), 10_000+int64(i/1000)) {
+			t.Fatalf("%d is taken for another", i)
+		}
+	}
+	if w.depth < 3 {
+		t.Fatalf("there are %d tables of %d identities", len(w.tables), n)
+	}
+	for i := range uint64(n) {
+		if i%7 == 0 {
+			w.remove(keyOf(i))
+		}
+	}
+	for i := range uint64(n) {
+		if got := w.add(keyOf(i), 10_300); got != (i%7 != 0) {
+			t.Fatalf("%d is known: %v", i, got)
+		}
+	}
+	used := 0
+	w.each(func(s *shard) { used += s.used })
+	if used != w.Len() || used != n {
+		t.Errorf("%d identities, %d in all tables, want %d", w.Len(), used, n)
+	}
+	// Two hours later all are too old, whatever tables they are in.
+	w.add(keyOf(n), 10_000+2*3600)
+	for range 2 * len(w.tables) {
+		w.Sweep()
+	}
+	if w.Len() != 1 || w.memory.bytes > 1<<20 {
+		t.Errorf("%d identities are held in %d bytes, of which one matters", w.Len(), w.memory.bytes)
 	}
 }
 

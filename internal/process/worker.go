@@ -166,6 +166,7 @@ func (w *Worker) session(ctx context.Context) (err error) {
 		}
 	}()
 	s := w.newSession()
+	defer s.dedupe.Close()
 	if err := s.restore(ctx); err != nil {
 		return err
 	}

@@ -42,6 +42,17 @@ func masters(t *testing.T, texts ...string) vault.Given {
 	return m
 }
 
+// folder is one in memory, where there is one: this is not about disks.
+func folder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "vault")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
 // lite opens the catalog of a folder.
 func lite(t *testing.T, dir string) *sqlite.Store {
 	t.Helper()
@@ -121,7 +132,12 @@ func holds(t *testing.T, dir, text string) (in []string) {
 }
 
 func TestSealedCatalogConforms(t *testing.T) {
+	dirs := map[string]string{}
 	storetest.Resources(t, func(t *testing.T, dir string) store.Catalog {
+		if dirs[dir] == "" {
+			dirs[dir] = folder(t)
+		}
+		dir = dirs[dir]
 		v := sealing(t, lite(t, dir), masters(t, keyA))
 		v.SealAll()
 		return v
@@ -170,7 +186,7 @@ func TestEveryKindSaysWhetherItHoldsSecrets(t *testing.T) {
 }
 
 func TestSecretsAreNotInTheCatalogsFiles(t *testing.T) {
-	dir := t.TempDir()
+	dir := folder(t)
 	under := lite(t, dir)
 	v := sealing(t, under, masters(t, keyA))
 	p := source("stripe")
@@ -189,18 +205,20 @@ func TestSecretsAreNotInTheCatalogsFiles(t *testing.T) {
 }
 
 func TestABodyThatWasMovedToAnotherRowDoesNotOpen(t *testing.T) {
-	under := lite(t, t.TempDir())
+	under := lite(t, folder(t))
 	v := sealing(t, under, masters(t, keyA))
 	put(t, v, source("mine"))
 	raw, err := under.Get(t.Context(), "acme", store.KindSource, "mine")
 	if err != nil {
 		t.Fatal(err)
 	}
+	changed := bytes.Clone(raw.Body)
+	changed[len(changed)-1] ^= 1 // another letter or digit, or what is neither
 	for _, to := range []store.Put{
 		{Tenant: "evil", Kind: store.KindSource, Slug: "mine", Lookup: "x", Body: raw.Body},
 		{Tenant: "acme", Kind: store.KindChannel, Slug: "mine", Lookup: "x", Body: raw.Body},
 		{Tenant: "acme", Kind: store.KindSource, Slug: "yours", Lookup: "z", Body: raw.Body},
-		{Tenant: "acme", Kind: store.KindSource, Slug: "mine", Lookup: "y", Body: append(bytes.Clone(raw.Body[:len(raw.Body)-1]), 'A')},
+		{Tenant: "acme", Kind: store.KindSource, Slug: "mine", Lookup: "y", Body: changed},
 	} {
 		put(t, under, to)
 		if r, err := v.Get(t.Context(), to.Tenant, to.Kind, to.Slug); err == nil || strings.Contains(err.Error(), secret) {
@@ -210,7 +228,7 @@ func TestABodyThatWasMovedToAnotherRowDoesNotOpen(t *testing.T) {
 }
 
 func TestAStoredLookupIsNoLookup(t *testing.T) {
-	under := lite(t, t.TempDir())
+	under := lite(t, folder(t))
 	v := sealing(t, under, masters(t, keyA))
 	put(t, v, source("a"))
 	raw, err := under.Get(t.Context(), "acme", store.KindSource, "a")
@@ -230,7 +248,7 @@ func TestAStoredLookupIsNoLookup(t *testing.T) {
 }
 
 func TestPlainBodiesFromBeforeAreReadAndThenEncrypted(t *testing.T) {
-	dir := t.TempDir()
+	dir := folder(t)
 	under := lite(t, dir)
 	var before []store.Resource
 	for i := range 20 {
@@ -268,7 +286,7 @@ func TestPlainBodiesFromBeforeAreReadAndThenEncrypted(t *testing.T) {
 }
 
 func TestAWrongOrMissingMasterKeyFailsTheStartAndChangesNothing(t *testing.T) {
-	dir := t.TempDir()
+	dir := folder(t)
 	under := lite(t, dir)
 	v := sealing(t, under, masters(t, keyA))
 	put(t, v, source("a"))
@@ -289,7 +307,7 @@ func TestAWrongOrMissingMasterKeyFailsTheStartAndChangesNothing(t *testing.T) {
 }
 
 func TestANewMasterKeyTakesOverWhileTheOldOneIsGivenBesideIt(t *testing.T) {
-	under := lite(t, t.TempDir())
+	under := lite(t, folder(t))
 	running := sealing(t, under, masters(t, keyA))
 	put(t, running, source("a"))
 	next := sealing(t, under, masters(t, keyB, keyA))
@@ -308,7 +326,7 @@ func TestANewMasterKeyTakesOverWhileTheOldOneIsGivenBesideIt(t *testing.T) {
 }
 
 func TestANewDataKeyEncryptsAllBodiesAnew(t *testing.T) {
-	under := lite(t, t.TempDir())
+	under := lite(t, folder(t))
 	v := sealing(t, under, masters(t, keyA))
 	other := sealing(t, under, masters(t, keyA)) // another process
 	for i := range 10 {
@@ -340,7 +358,7 @@ func TestANewDataKeyEncryptsAllBodiesAnew(t *testing.T) {
 }
 
 func TestWhatIsChangedDuringARotationStaysChanged(t *testing.T) {
-	under := lite(t, t.TempDir())
+	under := lite(t, folder(t))
 	v := sealing(t, under, masters(t, keyA))
 	for i := range 30 {
 		put(t, v, source(fmt.Sprint("s", i)))
@@ -369,7 +387,7 @@ func TestWhatIsChangedDuringARotationStaysChanged(t *testing.T) {
 }
 
 func TestTheServersOwnMasterKeyIsMadeOnceAndRotates(t *testing.T) {
-	dir, under := t.TempDir(), lite(t, t.TempDir())
+	dir, under := folder(t), lite(t, folder(t))
 	own := vault.OwnIn(dir)
 	v := sealing(t, under, own)
 	put(t, v, source("a"))
@@ -415,7 +433,7 @@ func TestAKeyFileThatWasExchangedCountsAtTheNextRotation(t *testing.T) {
 		}
 	}
 	write("# of 2026\n" + keyA + "\n")
-	under := lite(t, t.TempDir())
+	under := lite(t, folder(t))
 	v := sealing(t, under, vault.File{Path: path})
 	put(t, v, source("a"))
 	write(keyB)
@@ -434,7 +452,7 @@ func TestAKeyFileThatWasExchangedCountsAtTheNextRotation(t *testing.T) {
 }
 
 func TestWithoutAMasterKeySecretsStayPlainAndThisIsSaid(t *testing.T) {
-	under := lite(t, t.TempDir())
+	under := lite(t, folder(t))
 	v := sealing(t, under, vault.Given{})
 	put(t, v, source("a"))
 	wantSource(t, v, source("a"))

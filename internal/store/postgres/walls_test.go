@@ -37,6 +37,9 @@ func filled(t *testing.T, r *rig) *postgres.DB {
 		if err := db.Catalog().Enqueue(t.Context(), "tail", 1, []store.Job{{ID: "j", Tenant: t2, CreatedAt: l.clock}}); err != nil {
 			t.Fatal(err)
 		}
+		if err := db.Catalog().Usage().AddUsage(t.Context(), []store.Usage{{Tenant: t2, Hour: noon(), Queries: 1}}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return db
 }
@@ -44,7 +47,7 @@ func filled(t *testing.T, r *rig) *postgres.DB {
 // Without a single WHERE a tenant's transaction sees and changes its own rows only.
 func aForgottenWhereShowsOnlyTheTenantsOwn(t *testing.T, r *rig) {
 	db := filled(t, r)
-	for table, rows := range map[string]int{"events": 10, "rollup_fresh": 10, "transitions": 1, "quarantine": 1, "resources": 1, "jobs": 1, "audit_entries": 1, "audit_heads": 1} {
+	for table, rows := range map[string]int{"events": 10, "rollup_fresh": 10, "transitions": 1, "quarantine": 1, "resources": 1, "jobs": 1, "audit_entries": 1, "audit_heads": 1, "events_usage": 1, "usage_book": 1} {
 		seen, err := db.AsTenant(t.Context(), "acme", `SELECT tenant FROM `+table)
 		if err != nil {
 			t.Fatal(err)
@@ -74,6 +77,9 @@ func aTenantCannotWriteForAnother(t *testing.T, r *rig) {
 		`WITH x AS (INSERT INTO events SELECT * FROM events RETURNING tenant) SELECT tenant FROM x`,
 		`WITH x AS (INSERT INTO rollup_fresh_rows SELECT * FROM rollup_fresh RETURNING tenant) SELECT tenant FROM x`,
 		`SELECT tenant FROM events_other`, `SELECT tenant FROM rollup_fresh_rows`,
+		`WITH x AS (INSERT INTO usage_book (tenant, hour, queries) VALUES ('evil', 1, 7) RETURNING tenant) SELECT tenant FROM x`,
+		`WITH x AS (UPDATE usage_book SET tenant = 'evil' RETURNING tenant) SELECT tenant FROM x`,
+		`WITH x AS (UPDATE events_usage SET events = 0 RETURNING tenant) SELECT tenant FROM x`,
 		`SELECT name FROM cursors`, `SELECT tenant FROM rule_states`,
 		`WITH x AS (INSERT INTO audit_entries SELECT 'evil', 7, at, actor, action, kind, slug, text, hash FROM audit_entries RETURNING tenant) SELECT tenant FROM x`,
 		`WITH x AS (UPDATE audit_entries SET actor = 'nobody' RETURNING tenant) SELECT tenant FROM x`,
@@ -95,6 +101,10 @@ func anOwnerAddsToItsPartitionOnly(t *testing.T, r *rig) {
 	if all, err := db.AsOwner(t.Context(), 1, copies); err == nil {
 		t.Errorf("the owner of another partition added %d rows", len(all))
 	}
+	const less = `WITH x AS (UPDATE events_usage SET events = 0 RETURNING tenant) SELECT tenant FROM x`
+	if all, err := db.AsOwner(t.Context(), 1, less); err == nil {
+		t.Errorf("the owner of another partition changed what was counted, in %d rows", len(all))
+	}
 }
 
 // Into the parts of tables, which have no row-level security, rows are copied; nobody reads them there.
@@ -110,7 +120,7 @@ func thePartsOfTablesCannotBeRead(t *testing.T, r *rig) {
 // The login owns the tables, and yet sees nothing of them: it has to take on a role.
 func theOwnerOfTheTablesSeesNothing(t *testing.T, r *rig) {
 	db := filled(t, r)
-	for _, table := range []string{"events", "rollup_fresh", "rule_states", "fills", "transitions", "quarantine", "resources", "jobs", "audit_entries", "audit_heads"} {
+	for _, table := range []string{"events", "rollup_fresh", "rule_states", "fills", "transitions", "quarantine", "resources", "jobs", "audit_entries", "audit_heads", "events_usage", "usage_book"} {
 		if n, err := db.CountAsLogin(context.Background(), table); err != nil || n != 0 {
 			t.Errorf("the login sees %d rows of %s, %v", n, table, err)
 		}

@@ -16,9 +16,9 @@ export type Section = "members" | "keys" | "providers" | "usage" | "audit" | "ac
 export const SECTIONS: { section: Section; title: string; needs: string }[] = [
   { section: "members", title: "Members", needs: "members:read" },
   { section: "keys", title: "API keys", needs: "keys:read" },
-  // SOON { section: "providers", title: "Identity providers", needs: "identity:read" },
+  { section: "providers", title: "Identity providers", needs: "identity:read" },
   { section: "usage", title: "Usage", needs: "usage:read" },
-  // SOON { section: "audit", title: "Audit log", needs: "audit:read" },
+  { section: "audit", title: "Audit log", needs: "audit:read" },
   { section: "account", title: "My account", needs: "" },
 ];
 

@@ -1,0 +1,7 @@
+//go:build !unix
+
+package process
+
+func mapMemory(int) []byte { return nil }
+
+func unmapMemory([]byte) {}
