@@ -67,6 +67,7 @@ func layout() []place {
 		}},
 		{name: "ui"},
 		{name: "signin", may: []string{"auth", "tenant"}, beyond: map[string]string{
+			"audit":   "it is the first to know who somebody is that has no credentials yet",
 			"catalog": "members, sessions and identity providers are configured things",
 			"store":   "the sentinels of the seam",
 			"scim":    "a directory's users and groups are members and their groups",

@@ -12,6 +12,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/pulsestream/pulsestream/internal/audit"
 	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/catalog"
 	"github.com/pulsestream/pulsestream/internal/signin"
@@ -128,7 +129,7 @@ func public[I, O any](a *api, op operation, handle func(ctx context.Context, in 
 				a.problem(err).Write(w)
 				return
 			}
-			next(ctx)
+			next(huma.WithContext(ctx, audit.With(ctx.Context(), audit.Actor{Address: address(r), UserAgent: r.UserAgent(), RequestID: w.Header().Get(web.RequestIDHeader)})))
 		}},
 	}, func(ctx context.Context, in *I) (*O, error) {
 		out, err := handle(ctx, in)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/pulsestream/pulsestream/internal/audit"
 	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/query"
 	"github.com/pulsestream/pulsestream/internal/report"
@@ -213,6 +214,10 @@ func (a *api) orderReport(ctx context.Context, p auth.Principal, in *struct {
 			}
 			return nil, problem
 		}
+	}
+	// What leaves with it is somebody's doing. It is written first: what cannot be recorded does not happen.
+	if err := a.Audit.Note(ctx, p.Tenant, audit.Event{Action: "report.order", Kind: "report", Slug: in.Body.Kind, Details: in.Body}); err != nil {
+		return nil, err
 	}
 	r, err := a.Reports.Order(p.Tenant, o)
 	if err != nil {

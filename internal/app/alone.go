@@ -100,7 +100,7 @@ func (a *App) alone(ctx context.Context, secrets config.Secrets) error {
 	a.whileRunning(signing.Run)
 	handler := api.Handler(api.Deps{
 		Log: opts.Log, Now: opts.Now, Keys: a.keys(things, tokens), Keyring: auth.NewKeyring(things, opts.Now), Tokens: tokens, Signing: signing,
-		Sessions: auth.NewSessions(things), People: a.newPeople(), OIDC: oidc.New(egress.New(allow), opts.Now), SAML: a.newSAML(allow), Issuers: foreign,
+		Sessions: auth.NewSessions(things), People: a.newPeople(things), OIDC: oidc.New(egress.New(allow), opts.Now), SAML: a.newSAML(allow), Issuers: foreign,
 		RateLimit: cfg.RateLimit, Tickets: auth.NewTickets(), Catalog: a.catalog, Audit: things, Registry: registry, Secrets: a.vault,
 		Events: events, Incidents: incidents, Query: engine, Reports: reports, Vendors: source.NewCatalogue(), Channels: types, Tester: notifier, Door: door,
 		Live: hub.Serve, IncidentChanged: hub.IncidentChanged, Metrics: seen.handler(), Ready: l.refuse, Rebuilding: l.rebuilding, Stalled: a.crew.stalled, Losses: l.losses, Limits: limitsAlone(limits), Partitions: log.Partitions(),

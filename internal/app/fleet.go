@@ -58,7 +58,7 @@ func (a *App) fleet(ctx context.Context, secrets config.Secrets) error {
 	tokens := auth.NewTokens(m.things, signing, a.cfg.PublicURL, foreign)
 	m.deps = api.Deps{
 		Log: a.opts.Log, Now: a.opts.Now, Keys: a.keys(m.things, tokens), Keyring: auth.NewKeyring(m.things, a.opts.Now), Tokens: tokens, Signing: signing,
-		Sessions: auth.NewSessions(m.things), People: a.newPeople(), Issuers: foreign,
+		Sessions: auth.NewSessions(m.things), People: a.newPeople(m.things), Issuers: foreign,
 		RateLimit: a.cfg.RateLimit, Catalog: a.catalog, Audit: m.things, Registry: m.registry, Secrets: a.vault,
 		Events: m.events, Vendors: source.NewCatalogue(), Metrics: m.seen.handler(), Ready: m.ready, Stalled: a.crew.stalled, Partitions: m.log.Partitions(),
 		Rebuilding: func() *api.Rebuilding { return nil }, Losses: func() []api.Loss { return nil },

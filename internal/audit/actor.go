@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -66,9 +67,9 @@ func (a Actor) shown(t tenant.ID) store.Actor {
 	return store.Actor{Subject: a.Subject, Name: a.Name, Address: a.Address, UserAgent: a.UserAgent}
 }
 
-// As says that who does what is done with the context has turned out to be somebody: from where they came stays.
-func As(ctx context.Context, t tenant.ID, subject, name string) context.Context {
-	a, _ := ctx.Value(actorKey{}).(Actor)
-	a.Tenant, a.Subject, a.Name = t, subject, name
+// As says that who does what is done with the context has turned out to be somebody: where a says nothing, what was known of them stays.
+func As(ctx context.Context, a Actor) context.Context {
+	known, _ := ctx.Value(actorKey{}).(Actor)
+	a.Address, a.UserAgent, a.RequestID = cmp.Or(a.Address, known.Address), cmp.Or(a.UserAgent, known.UserAgent), cmp.Or(a.RequestID, known.RequestID)
 	return With(ctx, a)
 }

@@ -39,6 +39,9 @@ func (c *Catalog) Note(ctx context.Context, t tenant.ID, e Event) error {
 	if err != nil {
 		return fmt.Errorf("record %s: %w", e.Action, err)
 	}
+	if e.Details == nil {
+		details = nil
+	}
 	for _, r := range c.records(ctx, t, e.Kind, e.Slug, e.Action, nil, details) {
 		if _, err := c.Trail().Append(ctx, r); err != nil {
 			return err

@@ -29,17 +29,15 @@ type kind struct {
 	list bool
 }
 
-// kindDataKey is of package vault.
-const kindDataKey store.Kind = "data-key"
-
 // kinds has a row for every kind of resource; a test looks for those that lack one.
 func kinds() map[store.Kind]kind {
 	around := []string{"id", "tenant", "slug", "builtin", "created_at", "updated_at"}
 	return map[store.Kind]kind{
-		store.KindTransition: {machine: true}, store.KindCursor: {machine: true}, store.KindSigningKey: {machine: true}, kindDataKey: {machine: true},
+		store.KindTransition: {machine: true}, store.KindCursor: {machine: true}, store.KindSigningKey: {machine: true}, store.KindDataKey: {machine: true},
+		store.KindUsed: {machine: true},
 
 		store.KindTenant: {shown: []string{"name", "retention_days", "rate_limit", "quotas"}, said: []string{"id", "created_at"}},
-		store.KindKey: {shown: []string{"name", "role", "operator", "scopes", "expires_at", "replaced", "created_by", "created_at", "rate_limit", "quotas"},
+		store.KindKey: {shown: []string{"name", "role", "operator", "scopes", "expires_at", "replaced", "created_by", "created_at", "rate_limit"},
 			made: "make", changed: "rotate", removed: "revoke"},
 		store.KindSource: {shown: []string{"name", "vendor"}},
 		store.KindMetric: {shown: []string{"name", "description", "unit", "event_types", "filter", "value", "dimensions", "vendor"}, said: around},
@@ -50,6 +48,7 @@ func kinds() map[store.Kind]kind {
 		store.KindMember: {shown: []string{"email", "name", "role", "state", "groups", "identities", "external_id", "created_by"}, bookkeeping: []string{"secrets.totp_last"},
 			made: "make"},
 		store.KindSession: {shown: []string{"member", "method", "provider", "created_at", "expires_at", "address", "user_agent"}, made: "begin", removed: "end"},
+		store.KindGroup:   {shown: []string{"name", "external_id", "created_by"}},
 		store.KindProvider: {shown: []string{"name", "type", "issuer", "client_id", "scopes", "groups_claim", "groups_attribute", "roles", "default_role", "require_verified_email",
 			"metadata_url", "metadata_xml"}},
 		store.KindTokenIssuer: {shown: []string{"name", "issuer", "jwks_url", "audience", "algorithms", "role", "scopes", "subject"}},

@@ -39,6 +39,7 @@ func bodies() map[store.Kind]struct {
 		store.KindChannel: {&catalog.Channel{}, "name type"},
 		store.KindMetric:  {&metric.Definition{}, "description dimensions event_types filter name unit value vendor"},
 		store.KindRule:    {&alert.Rule{}, "agg channels condition.op condition.type group_by labels metric name no_data severity summary where"},
+		store.KindGroup:   {&catalog.Group{}, "created_by external_id name"},
 		store.KindNote:    {&[]catalog.Note{}, "by kind text"},
 	}
 }

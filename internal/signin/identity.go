@@ -63,6 +63,7 @@ func (s *Service) Enter(ctx context.Context, p catalog.Entry[catalog.Provider], 
 		s.failed(ctx, Failure{Tenant: p.Tenant, Member: m.Slug, Method: method, From: from, Reason: reason.Error()})
 		return Begun{}, reason
 	}
+	ctx = from.sentBy(ctx, &p)
 	if m.Slug == "" {
 		m, err = s.welcome(ctx, p, identity, who, role)
 	} else {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pulsestream/pulsestream/internal/audit"
 	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/catalog"
 	"github.com/pulsestream/pulsestream/internal/store"
@@ -88,7 +89,8 @@ func (s *Service) Accept(ctx context.Context, token, password, code, name string
 	if err != nil {
 		return Begun{}, err
 	}
-	e, err = s.changing(ctx, e, func(m *auth.Member) error {
+	ctx = from.as(ctx, &e)
+	e, err = s.changing(audit.Doing(ctx, "member.accept"), e, func(m *auth.Member) error {
 		if !s.good(m, secret) {
 			return ErrInvitation
 		}

@@ -119,6 +119,7 @@ func (s *Service) Password(ctx context.Context, t tenant.ID, email, password, co
 		s.failures.forgive(t, email, from.Address, false)
 		return Begun{}, ErrCode
 	}
+	ctx = from.as(ctx, &m)
 	if m.Value.Secrets.TOTP != "" {
 		if m, err = s.spend(ctx, m, code, now); errors.Is(err, ErrWrongCode) {
 			return refuse("the code is wrong or was used already", ErrRefused)
@@ -139,6 +140,7 @@ func (s *Service) failed(ctx context.Context, f Failure) {
 // begin makes a session. It is a new one with a new cookie each time; the one that the browser had until now ends.
 func (s *Service) begin(ctx context.Context, m catalog.Entry[auth.Member], method auth.Method, provider string, from Origin) (Begun, error) {
 	now := s.Now().UTC()
+	ctx = from.as(ctx, &m)
 	if err := s.tidy(ctx, m.Tenant, m.Slug, now); err != nil {
 		return Begun{}, err
 	}
