@@ -8,7 +8,7 @@ import (
 	"encoding/xml"
 	"html"
 	"io"
-	"log"
+	"log/slog"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -65,7 +65,7 @@ func newSAMLIDP(t *testing.T) *samlIDP {
 	p.Server = httptest.NewServer(mux)
 	t.Cleanup(p.Close)
 	at := func(path string) url.URL { u, _ := url.Parse(p.URL + path); return *u }
-	p.library = &saml.IdentityProvider{Signer: key, Certificate: cert, MetadataURL: at("/metadata"), SSOURL: at("/sso"), ServiceProviderProvider: p, SessionProvider: p, Logger: log.New(io.Discard, "", 0)}
+	p.library = &saml.IdentityProvider{Signer: key, Certificate: cert, MetadataURL: at("/metadata"), SSOURL: at("/sso"), ServiceProviderProvider: p, SessionProvider: p, Logger: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
 	mux.HandleFunc("/metadata", p.library.ServeMetadata)
 	mux.HandleFunc("/sso", p.library.ServeSSO)
 	return p

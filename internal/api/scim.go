@@ -7,8 +7,10 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/pulsestream/pulsestream/internal/audit"
 	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/scim"
+	"github.com/pulsestream/pulsestream/internal/web"
 )
 
 const scimPath = "/scim/v2"
@@ -32,6 +34,7 @@ func (a *api) scim(w http.ResponseWriter, r *http.Request) {
 	case !p.Can(auth.MembersWrite):
 		scim.Fail(w, &scim.Error{Status: http.StatusForbidden, Detail: forbidden(p, auth.MembersWrite).Detail})
 	default:
+		r = r.WithContext(audit.With(r.Context(), actor(p, r, w.Header().Get(web.RequestIDHeader))))
 		scim.Serve(w, r, strings.TrimPrefix(r.URL.Path, scimPath), a.People.Directory(p, a.issuerOf), a.base(r)+scimPath, a.Log)
 	}
 }

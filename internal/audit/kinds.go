@@ -45,7 +45,7 @@ func kinds() map[store.Kind]kind {
 			"enabled"}, said: around},
 		store.KindChannel: {shown: []string{"name", "type"}},
 		store.KindNote:    {as: "incident", made: "note", changed: "note", list: true},
-		store.KindMember: {shown: []string{"email", "name", "role", "state", "groups", "identities", "external_id", "created_by"}, bookkeeping: []string{"secrets.totp_last"},
+		store.KindMember: {shown: []string{"email", "name", "role", "state", "groups", "identities", "external_id", "provisioned", "created_by"}, bookkeeping: []string{"secrets.totp_last"},
 			made: "make"},
 		store.KindSession: {shown: []string{"member", "method", "provider", "created_at", "expires_at", "address", "user_agent"}, made: "begin", removed: "end"},
 		store.KindGroup:   {shown: []string{"name", "external_id", "created_by"}},

@@ -176,7 +176,9 @@ func send(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", MediaType)
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // who asked has gone if it fails
+	if err := json.NewEncoder(w).Encode(v); err != nil {
+		return // who asked has gone
+	}
 }
 
 // decode reads a body of the media type of SCIM, or plain JSON.

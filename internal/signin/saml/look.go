@@ -90,10 +90,10 @@ func (s *scan) element(e xml.StartElement) error {
 		if s.depth != 2 || e.Name.Space != assertionSpace {
 			return refused("its assertion is not where one belongs")
 		}
-	case e.Name.Local == "SignatureMethod" && !slices.Contains(methods(), attribute(e, "Algorithm")):
-		return refused("it is signed with %q, and has to be with RSA or ECDSA and SHA-256 or better", attribute(e, "Algorithm"))
-	case e.Name.Local == "DigestMethod" && e.Name.Space == signatureSpace && !slices.Contains(digests(), attribute(e, "Algorithm")):
-		return refused("it has digests by %q, and has to have SHA-256 or better", attribute(e, "Algorithm"))
+	case e.Name.Local == "SignatureMethod" && !slices.Contains(methods(), algorithm(e)):
+		return refused("it is signed with %q, and has to be with RSA or ECDSA and SHA-256 or better", algorithm(e))
+	case e.Name.Local == "DigestMethod" && e.Name.Space == signatureSpace && !slices.Contains(digests(), algorithm(e)):
+		return refused("it has digests by %q, and has to have SHA-256 or better", algorithm(e))
 	}
 	for _, a := range e.Attr {
 		if a.Name.Local != "ID" && a.Name.Local != "Id" && a.Name.Local != "id" {
@@ -115,9 +115,9 @@ func (s *scan) end() error {
 	return nil
 }
 
-func attribute(e xml.StartElement, name string) string {
+func algorithm(e xml.StartElement) string {
 	for _, a := range e.Attr {
-		if a.Name.Local == name {
+		if a.Name.Local == "Algorithm" {
 			return a.Value
 		}
 	}

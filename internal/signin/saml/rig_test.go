@@ -13,7 +13,7 @@ import (
 	"fmt"
 	"html"
 	"io"
-	"log"
+	"log/slog"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -120,7 +120,7 @@ func newCompany(t *testing.T, key crypto.Signer) *company {
 	t.Cleanup(c.server.Close)
 	at := func(path string) url.URL { u, _ := url.Parse(c.server.URL + path); return *u }
 	c.idp = &saml.IdentityProvider{Signer: key, Certificate: c.cert, MetadataURL: at("/metadata"), SSOURL: at("/sso"), ServiceProviderProvider: c, SessionProvider: c,
-		Clock: dsig.NewFakeClockAt(c.now), Logger: log.New(io.Discard, "", 0)}
+		Clock: dsig.NewFakeClockAt(c.now), Logger: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
 	mux.HandleFunc("/metadata", c.idp.ServeMetadata)
 	mux.HandleFunc("/sso", c.idp.ServeSSO)
 	return c
