@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -67,6 +68,9 @@ func (v *visitor) strict(what string, resp answer, body []byte) {
 	isText := strings.HasPrefix(media, "text/")
 	if len(body) > 0 && (media == "" || isText && !strings.Contains(media, "charset=utf-8")) {
 		v.t.Errorf("%s: a body of type %q", what, media)
+	}
+	if media == "application/x-ndjson" { // a JSON value each line
+		body = body[:max(0, bytes.IndexByte(body, '\n'))]
 	}
 	if json.Valid(body) != (strings.HasSuffix(media, "json") || media == "") && len(body) > 0 && !isText {
 		v.t.Errorf("%s: what is said to be %q is not: %.80s", what, media, body)
