@@ -56,7 +56,7 @@ func (a *api) federateRoutes() {
 		}) (*body[waysView], error) {
 			v := waysView{Tenant: in.Tenant, Password: true, Providers: []wayView{}}
 			if tenant.CheckSlug(in.Tenant) != nil {
-				return &body[waysView]{v}, nil
+				return &body[waysView]{v}, nil //nolint:nilerr // it looks like a tenant that has only passwords
 			}
 			all, err := a.Catalog.Providers(ctx, tenant.ID(in.Tenant))
 			for i := range all {
@@ -203,7 +203,7 @@ func (a *api) attempt(r *http.Request, e *catalog.Entry[catalog.Provider]) (sign
 // attemptCookie keeps an attempt in a browser. Posted says that it comes back with a form that another site's page sends.
 func (a *api) attemptCookie(r *http.Request, value string, posted bool) string {
 	// Lax: the browser comes back from another site.
-	c := http.Cookie{Name: plainAttempt, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, MaxAge: int(signin.AttemptTTL / time.Second)}
+	c := http.Cookie{Name: plainAttempt, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, MaxAge: int(signin.AttemptTTL / time.Second)} //nolint:gosec // Secure below, where there is TLS
 	if value == "" {
 		c.MaxAge = -1
 	}

@@ -179,7 +179,6 @@ func TestWhatIsOfOneBrowserAndOneSignInIsGoodForNoOther(t *testing.T) {
 		t.Errorf("the answer to another provider: %s", to)
 	}
 	asked, code = p.authorize(ada.toProvider(way))
-	answer = url.Values{"state": {asked.Get("state")}, "code": {code}}
 	for name, twice := range map[string]url.Values{"state": {"state": {asked.Get("state"), "x"}, "code": {code}}, "iss": {"state": {asked.Get("state")}, "code": {code}, "iss": {"https://evil.example"}}} {
 		ada.toProvider(way)
 		if to := ada.back(way, twice); !strings.Contains(to, "sign_in_error") {

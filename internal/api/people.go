@@ -86,7 +86,7 @@ func (a *api) cookie(r *http.Request) string {
 
 // setCookie is the header that sets the session's cookie, or takes it away if the value is empty.
 func (a *api) setCookie(r *http.Request, value string) string {
-	c := http.Cookie{Name: plainCookie, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, MaxAge: int(auth.SessionLifetime / time.Second)}
+	c := http.Cookie{Name: plainCookie, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode, MaxAge: int(auth.SessionLifetime / time.Second)} //nolint:gosec // Secure below, where there is TLS
 	if value == "" {
 		c.MaxAge = -1
 	}

@@ -26,7 +26,7 @@ func realProvider(t *testing.T, redirect string) (issuer string) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Skipf("the identity provider cannot be built here (%v): %s", err, out)
 	}
-	run := exec.CommandContext(t.Context(), binary, "pulse", "a-secret-of-the-client", redirect) //nolint:gosec // just built
+	run := exec.CommandContext(t.Context(), binary, "pulse", "a-secret-of-the-client", redirect)
 	in, err := run.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -116,7 +116,7 @@ func (a *api) sessionRoutes() {
 				return nil, err
 			}
 			if auth.MemberSubject(e.Value.Member) != p.Subject && !p.Can(auth.MembersWrite) {
-				return nil, store.ErrNotFound // whose it is is not told
+				return nil, store.ErrNotFound // it is not told whose it is
 			}
 			return nil, a.People.End(ctx, p.Tenant, in.ID)
 		})

@@ -103,7 +103,7 @@ func (i *instance) hook(path, secret string) int {
 	body := `{"action":"opened","number":1}`
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write([]byte(body))
-	req, err := http.NewRequestWithContext(i.t.Context(), "POST", "http://"+i.Addr()+path, strings.NewReader(body))
+	req, err := http.NewRequestWithContext(i.t.Context(), http.MethodPost, "http://"+i.Addr()+path, strings.NewReader(body))
 	if err != nil {
 		i.t.Fatal(err)
 	}

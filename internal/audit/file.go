@@ -32,7 +32,7 @@ func VerifyExport(r io.Reader) (Copy, error) {
 		if err != nil && !errors.Is(err, io.EOF) {
 			return c, err
 		}
-		ended := err != nil
+		ended := errors.Is(err, io.EOF)
 		if line = strings.TrimRight(line, "\r\n"); line != "" {
 			e, err := store.ParseLine(line)
 			switch {

@@ -56,8 +56,8 @@ func planted(v reflect.Value, path string) {
 		v.SetString("<" + path + ">")
 	case reflect.Slice:
 		if v.Type() == reflect.TypeFor[json.RawMessage]() {
-			text, _ := json.Marshal("<" + path + ">")
-			v.Set(reflect.ValueOf(json.RawMessage(`{"url":` + string(text) + `,"headers":{"Authorization":[` + string(text) + `]},"port":` + string(text) + `}`)))
+			text := strconv.Quote("<" + path + ">")
+			v.Set(reflect.ValueOf(json.RawMessage(`{"url":` + text + `,"headers":{"Authorization":[` + text + `]},"port":` + text + `}`)))
 			return
 		}
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
@@ -89,7 +89,10 @@ func TestNoSecretIsEverRecorded(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := store.Put{Tenant: "acme", Kind: kind, Slug: "s", Lookup: "<lookup>", Body: full, At: noon()}
-		empty, _ := json.Marshal(reflect.New(v.Type().Elem()).Interface())
+		empty, err := json.Marshal(reflect.New(v.Type().Elem()).Interface())
+		if err != nil {
+			t.Fatal(err)
+		}
 		put(t, t.Context(), c, p) // all of it is new,
 		p.Body = empty
 		put(t, t.Context(), c, p) // it was there before,

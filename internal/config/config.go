@@ -52,7 +52,7 @@ type Secrets struct {
 }
 
 // SecretsKeyVariable has the master key itself.
-const SecretsKeyVariable = "PULSESTREAM_SECRETS_KEY"
+const SecretsKeyVariable = "PULSESTREAM_SECRETS_KEY" //nolint:gosec // its name
 
 // Timeouts that no operator needs to set.
 const (

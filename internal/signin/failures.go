@@ -103,11 +103,11 @@ func (f *failures) charge(keys []failureKey, now time.Time) error {
 	return nil
 }
 
-// forgive gives an attempt back that was right. With clear, what the account has failed before from this address is forgotten.
-func (f *failures) forgive(t tenant.ID, email, address string, clear bool) {
+// forgive gives an attempt back that was right. With all, what the account has failed before from this address is forgotten.
+func (f *failures) forgive(t tenant.ID, email, address string, all bool) {
 	keys := keysOf(t, email, address)
 	f.giveBack(keys[:])
-	if clear {
+	if all {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		delete(f.until, keys[perPair])

@@ -179,7 +179,7 @@ func (s *Service) Change(ctx context.Context, by auth.Principal, id string, to C
 	}
 	if m.Role != auth.RoleOwner || m.State != auth.MemberActive {
 		if last, err := s.lastOwner(ctx, &e); err != nil || last {
-			return e, cmp.Or(err, error(ErrLastOwner))
+			return e, cmp.Or(err, ErrLastOwner)
 		}
 	}
 	if when <= 0 {
@@ -206,7 +206,7 @@ func (s *Service) Remove(ctx context.Context, by auth.Principal, id string, when
 		return ErrMightier
 	}
 	if last, err := s.lastOwner(ctx, &e); err != nil || last {
-		return cmp.Or(err, error(ErrLastOwner))
+		return cmp.Or(err, ErrLastOwner)
 	}
 	if err := s.Catalog.DeleteMember(ctx, by.Tenant, id, when); err != nil {
 		return err

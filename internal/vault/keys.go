@@ -59,7 +59,7 @@ type keyring struct {
 	keys    map[int64]*dataKey
 }
 
-// ErrNoKey: there are sealed bodies, and the key that opens them is not at hand.
+// ErrNoKey says that there are sealed bodies, and that the key that opens them is not at hand.
 var ErrNoKey = errors.New("the master key that the catalog's secrets are encrypted under is not at hand")
 
 // encrypts says whether there is a master key.
@@ -150,12 +150,11 @@ func (r *keyring) get(ctx context.Context, number int64) (cipher.AEAD, error) {
 	if err := r.load(ctx); err != nil {
 		return nil, err
 	}
-	switch k := r.known(number); {
-	case k == nil:
+	k := r.known(number)
+	if k == nil {
 		return nil, fmt.Errorf("the catalog has no data key %d", number)
-	default:
-		return k.aead, k.why
 	}
+	return k.aead, k.why
 }
 
 func (r *keyring) known(number int64) *dataKey {

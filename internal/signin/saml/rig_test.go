@@ -151,7 +151,7 @@ func newRig(t *testing.T, key crypto.Signer) *rig {
 	t.Helper()
 	r := &rig{company: newCompany(t, key), now: start(), once: &memory{used: map[string]bool{}}}
 	r.provider = r.at(t, base, "acme", "login")
-	own, err := r.provider.Own()
+	own, err := r.provider.Own(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

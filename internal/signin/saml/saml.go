@@ -144,8 +144,8 @@ func (o once) Consume(id string, until time.Time) error {
 }
 
 // Own is the metadata of this service provider, for the identity provider.
-func (p *Provider) Own() ([]byte, error) {
-	b, err := xml.MarshalIndent(p.library(context.Background()).Metadata(), "", "  ")
+func (p *Provider) Own(ctx context.Context) ([]byte, error) {
+	b, err := xml.MarshalIndent(p.library(ctx).Metadata(), "", "  ")
 	return append([]byte(xml.Header), b...), err
 }
 

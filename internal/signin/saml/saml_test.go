@@ -247,7 +247,7 @@ func TestMetadataThatHasExpiredIsTrustedNoMore(t *testing.T) {
 
 func TestTheServiceProviderSaysWhoItIs(t *testing.T) {
 	r := newRig(t, ecKey(t))
-	own, err := r.provider.Own()
+	own, err := r.provider.Own(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -262,7 +262,9 @@ func (s trailSuite) reading() map[string]func(*testing.T) {
 			appended(t, c, "acme", 5)
 			other := record("acme", "r-2", 5)
 			other.Actor.Subject, other.Action, other.Target.Kind = "member:m", "key.make", store.KindKey
-			second(c.Trail().Append(t.Context(), other))
+			if err := second(c.Trail().Append(t.Context(), other)); err != nil {
+				t.Fatal(err)
+			}
 			appended(t, c, "evil", 3)
 			minute := func(n int) time.Time { return at().Add(time.Duration(n) * time.Minute) }
 			for i, test := range []struct {

@@ -5,6 +5,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -55,14 +56,14 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fail := func(status int, kind string) {
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 		w.WriteHeader(status)
-		_ = json.NewEncoder(w).Encode(map[string]string{"__type": kind, "message": "no"})
+		_, _ = fmt.Fprintf(w, `{"__type":%q,"message":"no"}`, kind)
 	}
 	signed := strings.HasPrefix(r.Header.Get("Authorization"), "AWS4-HMAC-SHA256 Credential=id/") && strings.Contains(r.Header.Get("Authorization"), "/eu-central-1/kms/aws4_request")
 	if json.NewDecoder(r.Body).Decode(&in) != nil || s.down.Load() || !signed {
 		fail(http.StatusInternalServerError, "KMSInternalException")
 		return
 	}
-	context, _ := json.Marshal(in.EncryptionContext)
+	context := []byte(fmt.Sprint(in.EncryptionContext)) // maps are printed in order
 	out := map[string]any{"KeyId": "arn:aws:kms:eu-central-1:1:key/k"}
 	switch r.Header.Get("X-Amz-Target") {
 	case "TrentService.Encrypt":
@@ -83,7 +84,9 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-	_ = json.NewEncoder(w).Encode(out)
+	if err := json.NewEncoder(w).Encode(out); err != nil {
+		panic(err)
+	}
 }
 
 func TestAKeyIsWrappedAndUnwrappedByKMSForWhatItIsBoundToOnly(t *testing.T) {
