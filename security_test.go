@@ -178,7 +178,7 @@ func TestQueriesAreTextsWithParameters(t *testing.T) {
 			continue
 		}
 		looked++
-		p.calls(func(call *ast.CallExpr, from, name string) {
+		p.calls(func(call *ast.CallExpr, from, _ string) {
 			if from != "fmt" || len(call.Args) < 2 {
 				return
 			}
