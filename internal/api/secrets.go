@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/pulsestream/pulsestream/internal/audit"
 	"github.com/pulsestream/pulsestream/internal/auth"
+	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/vault"
 	"github.com/pulsestream/pulsestream/internal/web"
 )
@@ -75,6 +77,9 @@ func (a *api) secretRoutes() {
 			"has made itself is made anew), and encrypts all secrets anew in the background. Nothing has to be stopped for it.",
 		errors: []int{http.StatusConflict}},
 		func(ctx context.Context, _ auth.Principal, _ *struct{}) (*body[secretsView], error) {
+			if err := a.Audit.Note(ctx, store.Installation, audit.Event{Action: "secrets.rotate", Kind: store.KindDataKey, Slug: "next"}); err != nil {
+				return nil, err
+			}
 			err := a.Secrets.Rotate(ctx)
 			if errors.Is(err, vault.ErrNoKey) {
 				return nil, web.NewProblem(http.StatusConflict, "The master key that is given now does not open what the one before has encrypted: give both, the new one first. Nothing was changed.")
