@@ -29,8 +29,8 @@ import (
 const secret = "whsec_MARKER_4f1c0de5a9"
 
 const (
-	keyA = "Wm9tYmllcyBlYXQgYnJhaW5zLCBub3Qga2V5cyE0Mz0="
-	keyB = "8f3a5c1e9d7b204f6a8c0e2d4b6f813579bdf02468ace13579bdf0246813579b"
+	keyA = "Wm9tYmllcyBlYXQgYnJhaW5zLCBub3Qga2V5cyE0Mz0="                     // gitleaks:allow
+	keyB = "8f3a5c1e9d7b204f6a8c0e2d4b6f813579bdf02468ace13579bdf0246813579b" // gitleaks:allow
 )
 
 func masters(t *testing.T, texts ...string) vault.Given {
