@@ -54,7 +54,7 @@ func TestBareMessagesAllArriveAndCostSomething(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.connections != 50 || m.write <= 0 || m.read <= 0 || m.burst <= 0 {
+	if m.connections != 50 || m.write < 0 || m.read < 0 || m.write+m.read <= 0 || m.burst <= 0 { // processor time comes in steps, and one of them may be nothing
 		t.Errorf("%+v", m)
 	}
 }
