@@ -21,14 +21,7 @@ func (s *Service) PutProvider(ctx context.Context, by auth.Principal, slug strin
 	if err != nil {
 		return e, false, err
 	}
-	for i := range members {
-		for _, identity := range members[i].Value.Identities {
-			if identity.Provider == slug && !Covers(by, members[i].Value.Role) {
-				return e, false, ErrMightier
-			}
-		}
-	}
-	if !coversProvider(by, &p) || !created && !coversProvider(by, &old.Value) {
+	if !coversComers(by, slug, members) || !coversProvider(by, &p) || !created && !coversProvider(by, &old.Value) {
 		return e, false, ErrMightier
 	}
 	if !created && when <= 0 && when != catalog.IfMissing {
@@ -39,6 +32,18 @@ func (s *Service) PutProvider(ctx context.Context, by auth.Principal, slug strin
 	}
 	e, err = s.Catalog.PutProvider(ctx, by.Tenant, slug, p, when)
 	return e, created, err
+}
+
+// coversComers says whether somebody covers all who come by a provider.
+func coversComers(by auth.Principal, slug string, members []catalog.Entry[auth.Member]) bool {
+	for i := range members {
+		for _, identity := range members[i].Value.Identities {
+			if identity.Provider == slug && !Covers(by, members[i].Value.Role) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func coversProvider(by auth.Principal, p *catalog.Provider) bool {
@@ -59,7 +64,11 @@ func (s *Service) RemoveProvider(ctx context.Context, by auth.Principal, slug st
 	if err != nil {
 		return err
 	}
-	if !coversProvider(by, &old.Value) {
+	members, err := s.Catalog.Members(ctx, by.Tenant)
+	if err != nil {
+		return err
+	}
+	if !coversComers(by, slug, members) || !coversProvider(by, &old.Value) {
 		return ErrMightier
 	}
 	if err := s.Catalog.DeleteProvider(ctx, by.Tenant, slug, when); err != nil {
