@@ -91,8 +91,8 @@ func (s *Service) welcome(ctx context.Context, p catalog.Entry[catalog.Provider]
 
 // refresh brings a member up to what the provider says now.
 func (s *Service) refresh(ctx context.Context, p catalog.Entry[catalog.Provider], e catalog.Entry[auth.Member], who Identity, role auth.Role) (catalog.Entry[auth.Member], error) {
-	s.owners.Lock()
-	defer s.owners.Unlock()
+	s.owners.Lock(e.Tenant)
+	defer s.owners.Unlock(e.Tenant)
 	m := e.Value
 	m.Groups, m.Identities = slices.Clone(m.Groups), slices.Clone(m.Identities)
 	describe(&m, who)

@@ -159,8 +159,8 @@ type Change struct {
 
 // Change changes a member. Who is disabled is signed out.
 func (s *Service) Change(ctx context.Context, by auth.Principal, id string, to Change, when catalog.Condition) (catalog.Entry[auth.Member], error) {
-	s.owners.Lock()
-	defer s.owners.Unlock()
+	s.owners.Lock(by.Tenant)
+	defer s.owners.Unlock(by.Tenant)
 	e, err := s.Catalog.Member(ctx, by.Tenant, id)
 	if err != nil {
 		return e, err
@@ -196,8 +196,8 @@ func (s *Service) Change(ctx context.Context, by auth.Principal, id string, to C
 
 // Remove removes a member and ends their sessions.
 func (s *Service) Remove(ctx context.Context, by auth.Principal, id string, when catalog.Condition) error {
-	s.owners.Lock()
-	defer s.owners.Unlock()
+	s.owners.Lock(by.Tenant)
+	defer s.owners.Unlock(by.Tenant)
 	e, err := s.Catalog.Member(ctx, by.Tenant, id)
 	if err != nil {
 		return err

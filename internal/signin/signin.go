@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/auth"
@@ -79,7 +78,7 @@ type Service struct {
 	Config
 	hasher   *hasher
 	failures *failures
-	owners   sync.Mutex // held while a change might take a tenant's last owner
+	owners   locks // a tenant's is held while a change might take a tenant's last owner
 }
 
 // New makes a Service.
