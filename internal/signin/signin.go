@@ -115,7 +115,7 @@ func (s *Service) Password(ctx context.Context, t tenant.ID, email, password, co
 	case m.Value.State != auth.MemberActive:
 		return refuse("the account is "+string(m.Value.State), ErrRefused)
 	case m.Value.Secrets.TOTP != "" && strings.TrimSpace(code) == "":
-		s.failures.forgive(t, email, from.Address, false)
+		s.failures.forgive(t, email, from.Address, false, now)
 		return Begun{}, ErrCode
 	}
 	ctx = from.as(ctx, &m)
@@ -126,7 +126,7 @@ func (s *Service) Password(ctx context.Context, t tenant.ID, email, password, co
 			return Begun{}, err
 		}
 	}
-	s.failures.forgive(t, email, from.Address, true)
+	s.failures.forgive(t, email, from.Address, true, now)
 	return s.begin(ctx, m, auth.MethodPassword, "", from)
 }
 
