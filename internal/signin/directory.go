@@ -325,8 +325,8 @@ func (d *Directory) DeleteUser(ctx context.Context, id, version string) error {
 // newGroupID makes the id of a group.
 func newGroupID() string { return "g" + strings.ToLower(rand.Text()[:16]) }
 
-// unlinked is the member whom a directory has made before the tenant had this identity provider, its only one, as the subject that signs in now; they
-// are linked with it. Or store.ErrNotFound.
+// unlinked is the member whom a directory has made before the tenant had this identity provider, its only one, as the subject that signs in now: with the
+// identity, which is not written yet. Or store.ErrNotFound.
 func (s *Service) unlinked(ctx context.Context, p *catalog.Entry[catalog.Provider], identity auth.Identity) (member, error) {
 	all, err := s.Catalog.Members(ctx, p.Tenant)
 	if err != nil {
@@ -341,7 +341,6 @@ func (s *Service) unlinked(ctx context.Context, p *catalog.Entry[catalog.Provide
 	if providers, err := s.Catalog.Providers(ctx, p.Tenant); err != nil || len(providers) != 1 {
 		return member{}, cmp.Or(err, store.ErrNotFound)
 	}
-	m := all[i].Value
-	m.Identities = []auth.Identity{identity}
-	return s.Catalog.PutMember(ctx, p.Tenant, all[i].Slug, m, catalog.Condition(all[i].Revision))
+	all[i].Value.Identities = []auth.Identity{identity}
+	return all[i], nil
 }

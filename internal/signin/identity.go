@@ -40,8 +40,10 @@ func (s *Service) Enter(ctx context.Context, p catalog.Entry[catalog.Provider], 
 	}
 	identity := auth.Identity{Provider: p.Slug, Issuer: who.Issuer, Subject: who.Subject}
 	m, err := s.Catalog.MemberByIdentity(ctx, p.Tenant, identity)
+	links := false
 	if errors.Is(err, store.ErrNotFound) {
 		m, err = s.unlinked(ctx, &p, identity)
+		links = err == nil
 	}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return Begun{}, err
@@ -67,7 +69,7 @@ func (s *Service) Enter(ctx context.Context, p catalog.Entry[catalog.Provider], 
 	if m.Slug == "" {
 		m, err = s.welcome(ctx, p, identity, who, role)
 	} else {
-		m, err = s.refresh(ctx, p, m, who, role)
+		m, err = s.refresh(ctx, p, m, who, role, links)
 	}
 	if err != nil {
 		return Begun{}, err
@@ -89,8 +91,8 @@ func (s *Service) welcome(ctx context.Context, p catalog.Entry[catalog.Provider]
 	return e, err
 }
 
-// refresh brings a member up to what the provider says now.
-func (s *Service) refresh(ctx context.Context, p catalog.Entry[catalog.Provider], e catalog.Entry[auth.Member], who Identity, role auth.Role) (catalog.Entry[auth.Member], error) {
+// refresh brings a member up to what the provider says now. Links says that their identity is not written yet.
+func (s *Service) refresh(ctx context.Context, p catalog.Entry[catalog.Provider], e catalog.Entry[auth.Member], who Identity, role auth.Role, links bool) (catalog.Entry[auth.Member], error) {
 	s.owners.Lock(e.Tenant)
 	defer s.owners.Unlock(e.Tenant)
 	m := e.Value
@@ -111,7 +113,7 @@ func (s *Service) refresh(ctx context.Context, p catalog.Entry[catalog.Provider]
 		m.State = auth.MemberActive // somebody has provisioned them
 	}
 	old := &e.Value
-	if m.Name == old.Name && m.Email == old.Email && m.Role == old.Role && m.State == old.State && slices.Equal(m.Groups, old.Groups) {
+	if !links && m.Name == old.Name && m.Email == old.Email && m.Role == old.Role && m.State == old.State && slices.Equal(m.Groups, old.Groups) {
 		return e, nil
 	}
 	return s.Catalog.PutMember(ctx, e.Tenant, e.Slug, m, catalog.Condition(e.Revision))

@@ -10,7 +10,7 @@ import (
 )
 
 // PutProvider makes or changes an identity provider. Whoever says where members come from could come in as any of them: so who asks has to cover every
-// role that the provider gives or gave, and every member who comes by it.
+// role that the provider gives or gave, and every member who comes by it, or may.
 func (s *Service) PutProvider(ctx context.Context, by auth.Principal, slug string, p catalog.Provider, when catalog.Condition) (e catalog.Entry[catalog.Provider], created bool, err error) {
 	old, err := s.Catalog.Provider(ctx, by.Tenant, slug)
 	created = isNotFound(err)
@@ -22,6 +22,9 @@ func (s *Service) PutProvider(ctx context.Context, by auth.Principal, slug strin
 		return e, false, err
 	}
 	for i := range members {
+		if m := &members[i].Value; m.Provisioned != nil && len(m.Identities) == 0 && !Covers(by, m.Role) {
+			return e, false, ErrMightier // the first provider is where they come from: see unlinked
+		}
 		for _, identity := range members[i].Value.Identities {
 			if identity.Provider == slug && !Covers(by, members[i].Value.Role) {
 				return e, false, ErrMightier

@@ -1,0 +1,89 @@
+package signin
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/pulsestream/pulsestream/internal/auth"
+	"github.com/pulsestream/pulsestream/internal/catalog"
+	"github.com/pulsestream/pulsestream/internal/scim"
+)
+
+const corpIssuer = "https://corp"
+
+// directory is that of acme, by an owner's key.
+func (h *house) directory() *Directory {
+	return h.Directory(owner(), func(context.Context, *catalog.Entry[catalog.Provider]) (string, error) { return corpIssuer, nil })
+}
+
+func (h *house) provider(by auth.Principal, roles map[string]auth.Role) (catalog.Entry[catalog.Provider], error) {
+	p, _, err := h.PutProvider(h.t.Context(), by, "corp", catalog.Provider{Type: catalog.ProviderOIDC, Roles: roles}, catalog.Always)
+	return p, err
+}
+
+func (h *house) corp() catalog.Entry[catalog.Provider] {
+	h.t.Helper()
+	p, err := h.provider(owner(), map[string]auth.Role{"bosses": auth.RoleOwner, "staff": auth.RoleViewer})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return p
+}
+
+// provisions makes a member of a directory, in groups.
+func (h *house) provisions(u scim.User, groups ...string) scim.User {
+	h.t.Helper()
+	made, err := h.directory().PutUser(h.t.Context(), u, "")
+	for _, g := range groups {
+		if err == nil {
+			_, err = h.directory().PutGroup(h.t.Context(), scim.Group{DisplayName: g, Members: []scim.Ref{{ID: made.ID}}}, "")
+		}
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return made
+}
+
+func (h *house) member(id string) catalog.Entry[auth.Member] {
+	h.t.Helper()
+	e, err := h.Catalog.Member(h.t.Context(), "acme", id)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return e
+}
+
+func TestNobodyTakesAMemberOverWhomADirectoryHasMadeAndWhoIsNotLinkedYet(t *testing.T) {
+	h := newHouse(t)
+	made := h.provisions(scim.User{UserName: "ada", ExternalID: "u-1", Active: true}, "staff")
+	e := h.member(made.ID)
+	e.Value.Role = auth.RoleOwner // as one whose provider was removed
+	if _, err := h.Catalog.PutMember(t.Context(), "acme", e.Slug, e.Value, catalog.Condition(e.Revision)); err != nil {
+		t.Fatal(err)
+	}
+	admin := auth.Principal{Tenant: "acme", Subject: "key:a", Role: auth.RoleAdmin}
+	if _, err := h.provider(admin, map[string]auth.Role{"staff": auth.RoleViewer}); !errors.Is(err, ErrMightier) {
+		t.Errorf("an admin says where an owner comes from: %v", err)
+	}
+	p := h.corp()
+	disabled, err := h.directory().PutUser(t.Context(), scim.User{UserName: "bob", Active: false}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := h.member(disabled.ID)
+	b.Value.ExternalID, b.Value.Groups = "u-2", []string{"staff"}
+	if _, err := h.Catalog.PutMember(t.Context(), "acme", b.Slug, b.Value, catalog.Condition(b.Revision)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Enter(t.Context(), p, auth.MethodOIDC, Identity{Issuer: corpIssuer, Subject: "u-2"}, Origin{}); !errors.Is(err, ErrDisabled) {
+		t.Error(err)
+	}
+	if got := h.member(disabled.ID).Value.Identities; len(got) != 0 {
+		t.Errorf("who is disabled is linked: %v", got)
+	}
+	if in, err := h.Enter(t.Context(), p, auth.MethodOIDC, Identity{Issuer: corpIssuer, Subject: "u-1"}, Origin{}); err != nil || in.Member.Slug != made.ID || len(h.member(made.ID).Value.Identities) != 1 {
+		t.Errorf("%+v %v", in.Member, err)
+	}
+}
