@@ -271,8 +271,12 @@ func (d *Directory) keepsOwner(ctx context.Context, e *member) error {
 	return err
 }
 
-// save writes a member, and signs out who may not be here any more.
+// save writes a member, and signs out who may not be here any more. Who has lost every role has no password here either, nor an invitation to set one:
+// it would outlive what the directory says.
 func (d *Directory) save(ctx context.Context, e *member, next auth.Member, when catalog.Condition, lost bool) (member, error) {
+	if lost {
+		next.Secrets = auth.MemberSecrets{}
+	}
 	saved, err := d.s.Catalog.PutMember(ctx, d.by.Tenant, e.Slug, next, when)
 	if err != nil {
 		return saved, refusal(err)

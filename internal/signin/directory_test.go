@@ -87,3 +87,36 @@ func TestNobodyTakesAMemberOverWhomADirectoryHasMadeAndWhoIsNotLinkedYet(t *test
 		t.Errorf("%+v %v", in.Member, err)
 	}
 }
+
+func TestWhoHasNoRoleAnyMoreByTheDirectoryHasNoPasswordEither(t *testing.T) {
+	h := newHouse(t)
+	h.corp()
+	made := h.provisions(scim.User{UserName: "ada", ExternalID: "u-1", Email: "ada@corp.example", Active: true}, "staff")
+	_, i, err := h.Reinvite(t.Context(), owner(), made.ID, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Accept(t.Context(), i.Token, goodPassword, "", "", Origin{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.signIn("ada@corp.example", goodPassword, ""); err != nil {
+		t.Fatal(err)
+	}
+	_, i, err = h.Reinvite(t.Context(), owner(), made.ID, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	groups, err := h.directory().Groups(t.Context())
+	if err != nil || len(groups) != 1 {
+		t.Fatal(groups, err)
+	}
+	if err := h.directory().DeleteGroup(t.Context(), groups[0].ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.signIn("ada@corp.example", goodPassword, ""); !errors.Is(err, ErrRefused) {
+		t.Errorf("the password is good still: %v", err)
+	}
+	if _, err := h.Accept(t.Context(), i.Token, goodPassword, "", "", Origin{}); !errors.Is(err, ErrInvitation) {
+		t.Errorf("the invitation is good still: %v", err)
+	}
+}
