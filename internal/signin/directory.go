@@ -176,9 +176,11 @@ func (d *Directory) target(ctx context.Context, provider *catalog.Entry[catalog.
 	}
 	before, err := d.s.Catalog.MemberByIdentity(ctx, d.by.Tenant, identity)
 	switch {
-	case errors.Is(err, store.ErrNotFound):
-		e.Slug = auth.MemberIDOf(identity)
-		return e, catalog.IfMissing, nil
+	case isNotFound(err):
+		if _, err = d.s.Catalog.Member(ctx, d.by.Tenant, auth.MemberIDOf(identity)); isNotFound(err) { // else it is somebody's whose identity it was once
+			e.Slug, err = auth.MemberIDOf(identity), nil
+		}
+		return e, catalog.IfMissing, err
 	case err == nil && before.Value.Provisioned != nil:
 		return e, 0, scim.ErrTaken
 	case err == nil && before.Value.Local():

@@ -120,3 +120,36 @@ func TestWhoHasNoRoleAnyMoreByTheDirectoryHasNoPasswordEither(t *testing.T) {
 		t.Errorf("the invitation is good still: %v", err)
 	}
 }
+
+func TestAnIdentityThatWasSomebodyElsesOnceIsAnotherMember(t *testing.T) {
+	h := newHouse(t)
+	p := h.corp()
+	first := h.provisions(scim.User{UserName: "ada", ExternalID: "u-1", Active: true})
+	if first.ID != auth.MemberIDOf(auth.Identity{Provider: "corp", Issuer: corpIssuer, Subject: "u-1"}) {
+		t.Fatal(first.ID)
+	}
+	rename := func(external string) {
+		t.Helper()
+		u := first
+		u.ExternalID = external
+		if _, err := h.directory().PutUser(t.Context(), u, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rename("u-2")
+	second := h.provisions(scim.User{UserName: "bob", ExternalID: "u-1", Active: true})
+	if second.ID == first.ID || h.member(first.ID).Value.ExternalID != "u-2" {
+		t.Errorf("the directory has made %s of %s", second.ID, first.ID)
+	}
+	if err := h.directory().DeleteUser(t.Context(), second.ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	who := Identity{Issuer: corpIssuer, Subject: "u-1", Groups: []string{"staff"}}
+	in, err := h.Enter(t.Context(), p, auth.MethodOIDC, who, Origin{})
+	if err != nil || in.Member.Slug == first.ID {
+		t.Fatalf("%s %v", in.Member.Slug, err)
+	}
+	if again, err := h.Enter(t.Context(), p, auth.MethodOIDC, who, Origin{}); err != nil || again.Member.Slug != in.Member.Slug {
+		t.Errorf("%s %v", again.Member.Slug, err)
+	}
+}

@@ -85,8 +85,14 @@ func (s *Service) welcome(ctx context.Context, p catalog.Entry[catalog.Provider]
 		m.Name = clip(who.Subject, maxText)
 	}
 	e, err := s.Catalog.PutMember(ctx, p.Tenant, auth.MemberIDOf(identity), m, catalog.IfMissing)
-	if errors.Is(err, store.ErrConflict) || errors.Is(err, catalog.ErrIdentityTaken) { // another of their browsers was faster
-		return s.Catalog.MemberByIdentity(ctx, p.Tenant, identity)
+	for _, again := range []bool{true, false} {
+		if !errors.Is(err, store.ErrConflict) && !errors.Is(err, catalog.ErrIdentityTaken) {
+			break
+		}
+		e, err = s.Catalog.MemberByIdentity(ctx, p.Tenant, identity) // another of their browsers was faster
+		if again && errors.Is(err, store.ErrNotFound) {              // or the id is that of somebody whose identity it was once
+			e, err = s.Catalog.PutMember(ctx, p.Tenant, auth.NewMemberID(), m, catalog.IfMissing)
+		}
 	}
 	return e, err
 }
