@@ -43,7 +43,7 @@ func variants() map[string]map[string]any {
 			"urls":     map[string]any{"existingSecret": "urls"},
 		},
 		"with an ingress and limits": {
-			"publicUrl": "https://pulse.example.com", "rateLimit": 1000, "egressAllow": []any{"10.1.0.0/16", "10.2.0.0/16"},
+			"publicUrl": "https://pulse.example.com", "rateLimit": 1000, "egressAllow": []any{"10.1.0.0/16", "10.2.0.0/16"}, "trustedProxies": []any{"10.244.0.0/16"},
 			"ingress": map[string]any{"enabled": true, "className": "nginx", "host": "pulse.example.com", "ingestHost": "in.example.com", "tlsSecret": "tls"},
 		},
 	}

@@ -108,7 +108,12 @@ func (a *api) toProvider(w http.ResponseWriter, r *http.Request) {
 	case err != nil:
 		a.problem(err).Write(w)
 		return
-	case e.Value.Type == catalog.ProviderSAML:
+	}
+	if err := a.People.Knock(address(r)); err != nil { // the provider may have to be asked who it is, and does not have to answer
+		turnAway(w, failedLimited)
+		return
+	}
+	if e.Value.Type == catalog.ProviderSAML {
 		a.toSAML(w, r, &e)
 		return
 	}
@@ -119,6 +124,7 @@ func (a *api) toProvider(w http.ResponseWriter, r *http.Request) {
 		turnAway(w, failedUnavailable)
 		return
 	}
+	a.People.Welcome(address(r))
 	w.Header().Add("Set-Cookie", a.attemptCookie(r, cookie, false))
 	away(w, to)
 }

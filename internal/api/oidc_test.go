@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -389,5 +390,39 @@ func TestWhatTheTokenLacksIsAskedForAndOnlyAboutTheSamePerson(t *testing.T) {
 	p.userinfo["sub"] = "1002"
 	if to := i.browser().enter(p, way); to != "/?sign_in_error=failed" {
 		t.Errorf("an answer about somebody else: %s", to)
+	}
+}
+
+func TestAnIdentityProviderThatIsAwayIsAskedSeldomAndNobodyMayAskForever(t *testing.T) {
+	s, now := withProviders(), time.Date(2026, 11, 30, 9, 0, 0, 0, time.UTC)
+	s.now = func() time.Time { return now }
+	i, p := start(t, s), newIDP(t)
+	i.provide(givenKey, "corp", p.URL, nil)
+	for range 100 { // who is sent on has cost nothing
+		if to := i.browser().toProvider(way); !strings.HasPrefix(to, p.URL) {
+			t.Fatal(to)
+		}
+	}
+	now = now.Add(2 * time.Hour) // the metadata is too old
+	var asked atomic.Int32
+	p.mu.Lock()
+	p.metadata = func(m map[string]any) {
+		asked.Add(1)
+		m["issuer"] = "https://elsewhere.example"
+	}
+	p.mu.Unlock()
+	last := ""
+	for range 70 {
+		last = i.browser().toProvider(way)
+	}
+	if n := asked.Load(); n != 1 || last != "/?sign_in_error=limited" {
+		t.Errorf("the provider was asked %d times, and at last: %s", n, last)
+	}
+	p.mu.Lock()
+	p.metadata = nil
+	p.mu.Unlock()
+	now = now.Add(11 * time.Second)
+	if to := i.browser().toProvider(way); !strings.HasPrefix(to, p.URL) {
+		t.Errorf("when it is back: %s", to)
 	}
 }

@@ -2,7 +2,6 @@ package api
 
 import (
 	"errors"
-	"net"
 	"net/http"
 	"sync"
 
@@ -51,10 +50,6 @@ func (a *api) refused(r *http.Request, p auth.Principal, permission auth.Permiss
 	if !may {
 		return
 	}
-	address, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		address = r.RemoteAddr
-	}
 	a.Log.Info("a request was refused", "event.category", "authentication", "event.outcome", "failure", "event.reason", reason, "tenant.id", string(p.Tenant), "user.id", p.Subject,
-		"permission", string(permission), "http.request.method", r.Method, "source.address", address, "left_out", leftOut)
+		"permission", string(permission), "http.request.method", r.Method, "source.address", address(r), "left_out", leftOut)
 }

@@ -66,6 +66,7 @@ func (a *api) toSAML(w http.ResponseWriter, r *http.Request, e *catalog.Entry[ca
 		turnAway(w, failedUnavailable)
 		return
 	}
+	a.People.Welcome(address(r))
 	w.Header().Add("Set-Cookie", a.attemptCookie(r, cookie, true))
 	away(w, to)
 }

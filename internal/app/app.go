@@ -26,6 +26,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/query"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/vault"
+	"github.com/pulsestream/pulsestream/internal/web"
 )
 
 // Settings that are the same everywhere.
@@ -188,13 +189,17 @@ func (a *App) incidentURL(t alert.Transition) string {
 
 // listen takes the address that handler will serve. Before a stop waits for requests, leave ends those that have no end of their own.
 func (a *App) listen(ctx context.Context, handler http.Handler, leave func()) error {
+	proxies, err := a.cfg.Proxies()
+	if err != nil {
+		return err
+	}
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", a.cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", a.cfg.Listen, err)
 	}
 	a.listener = l
-	a.server = &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
+	a.server = &http.Server{Handler: web.Behind(proxies, handler), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(a.opts.Log.Handler(), slog.LevelDebug)}
 	a.server.Protocols = new(http.Protocols)
 	a.server.Protocols.SetHTTP1(true) // and no other: a WebSocket needs a connection of its own

@@ -179,14 +179,15 @@ func TestUnknownPathsAndMethodsOfTheAPIAreProblems(t *testing.T) {
 
 func TestSettingsThatCannotWorkAreRefusedWithWhatToDo(t *testing.T) {
 	for name, change := range map[string]func(*config.Serve){
-		"--listen":       func(s *config.Serve) { s.Listen = "8080" },
-		"--egress-allow": func(s *config.Serve) { s.EgressAllow = []string{"10.0.0.0/99"} },
-		"--rate-limit":   func(s *config.Serve) { s.RateLimit = -1 },
-		"--public-url":   func(s *config.Serve) { s.PublicURL = "example.com" },
-		"--bus":          func(s *config.Serve) { s.Bus = "nats://user:secret@host" },
-		"--store":        func(s *config.Serve) { s.Store = "postgres://user:secret@host/db" },
-		"--redis":        func(s *config.Serve) { s.Redis = "redis://user:secret@" },
-		"--roles":        func(s *config.Serve) { s.Roles = []string{"ingest"} },
+		"--listen":          func(s *config.Serve) { s.Listen = "8080" },
+		"--egress-allow":    func(s *config.Serve) { s.EgressAllow = []string{"10.0.0.0/99"} },
+		"--trusted-proxies": func(s *config.Serve) { s.TrustedProxies = []string{"proxy.example.com"} },
+		"--rate-limit":      func(s *config.Serve) { s.RateLimit = -1 },
+		"--public-url":      func(s *config.Serve) { s.PublicURL = "example.com" },
+		"--bus":             func(s *config.Serve) { s.Bus = "nats://user:secret@host" },
+		"--store":           func(s *config.Serve) { s.Store = "postgres://user:secret@host/db" },
+		"--redis":           func(s *config.Serve) { s.Redis = "redis://user:secret@" },
+		"--roles":           func(s *config.Serve) { s.Roles = []string{"ingest"} },
 	} {
 		cfg := settings("x")
 		change(&cfg)

@@ -18,27 +18,28 @@ import (
 
 // Serve is the settings of a server. The tags are kong's: each field is a flag, a variable and a key of the YAML file.
 type Serve struct {
-	DataDir     string   `help:"Where everything is kept." default:"./pulsestream-data" type:"path" placeholder:"DIR"`
-	Listen      string   `help:"Address to listen on." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
-	TLSCert     string   `help:"A file with the certificate that the server shows, its chain behind it: it then speaks HTTPS only. A renewed one is taken up by itself. With --tls-key." name:"tls-cert" type:"path" placeholder:"FILE"`
-	TLSKey      string   `help:"A file with its key." name:"tls-key" type:"path" placeholder:"FILE"`
-	Roles       []string `help:"What this process does: all, or some of ingest, worker, api." default:"all"`
-	Store       string   `help:"The store of events: a DuckDB file in the data directory when missing; of events and settings, as postgres://USER:PASSWORD@HOST/DATABASE." placeholder:"URL"`
-	Bus         string   `help:"The log: embedded when missing, else the servers of a NATS cluster, such as nats://HOST:4222,nats://HOST2:4222." placeholder:"URL"`
-	BusCreds    string   `help:"A file with the credentials for NATS, where they are not in --bus." type:"path" placeholder:"FILE"`
-	BusCA       string   `help:"A file with the certificates of authorities that NATS servers are trusted by; the system's when missing." name:"bus-ca" type:"path" placeholder:"FILE"`
-	BusCert     string   `help:"A file with the certificate that is shown to NATS servers; with --bus-key." type:"path" placeholder:"FILE"`
-	BusKey      string   `help:"A file with its key." type:"path" placeholder:"FILE"`
-	Redis       string   `help:"Where rate limits are counted that several processes share, such as redis://HOST:6379: in process when missing." placeholder:"URL"`
-	RateLimit   float64  `help:"Events a second that each tenant may send on average; 0 is no limit." default:"0" placeholder:"EVENTS_PER_SECOND"`
-	EgressAllow []string `help:"A range of private addresses that outgoing requests may reach all the same; repeatable." placeholder:"CIDR"`
-	PublicURL   string   `help:"How the server is reached from outside, for the addresses it shows; the request's host when missing." placeholder:"URL"`
-	BillingURL  string   `help:"Where usage of hours that are over is sent as CloudEvents, signed with the secret in PULSESTREAM_BILLING_SECRET." placeholder:"URL"`
-	SecretsKey  string   `help:"A file with the master key that secrets in the catalog are encrypted under: 32 random bytes as base64 or hex; older keys on further lines. Its value can be in PULSESTREAM_SECRETS_KEY instead. A server alone makes its own when missing." type:"path" placeholder:"FILE" env:"PULSESTREAM_SECRETS_KEY_FILE"`
-	SecretsKMS  string   `help:"A key of AWS KMS in its place, such as awskms:///KEY?region=eu-central-1; --secrets-key then only opens what it has encrypted before." name:"secrets-kms" placeholder:"URL"`
-	LogFormat   string   `help:"json (Elastic Common Schema) or text." enum:"json,text" default:"json"`
-	LogLevel    string   `help:"debug, info, warn or error." enum:"debug,info,warn,error" default:"info"`
-	Partitions  int      `help:"Partitions of a new log; an existing one keeps its own." default:"4" hidden:""`
+	DataDir        string   `help:"Where everything is kept." default:"./pulsestream-data" type:"path" placeholder:"DIR"`
+	Listen         string   `help:"Address to listen on." default:"127.0.0.1:8080" placeholder:"HOST:PORT"`
+	TLSCert        string   `help:"A file with the certificate that the server shows, its chain behind it: it then speaks HTTPS only. A renewed one is taken up by itself. With --tls-key." name:"tls-cert" type:"path" placeholder:"FILE"`
+	TLSKey         string   `help:"A file with its key." name:"tls-key" type:"path" placeholder:"FILE"`
+	Roles          []string `help:"What this process does: all, or some of ingest, worker, api." default:"all"`
+	Store          string   `help:"The store of events: a DuckDB file in the data directory when missing; of events and settings, as postgres://USER:PASSWORD@HOST/DATABASE." placeholder:"URL"`
+	Bus            string   `help:"The log: embedded when missing, else the servers of a NATS cluster, such as nats://HOST:4222,nats://HOST2:4222." placeholder:"URL"`
+	BusCreds       string   `help:"A file with the credentials for NATS, where they are not in --bus." type:"path" placeholder:"FILE"`
+	BusCA          string   `help:"A file with the certificates of authorities that NATS servers are trusted by; the system's when missing." name:"bus-ca" type:"path" placeholder:"FILE"`
+	BusCert        string   `help:"A file with the certificate that is shown to NATS servers; with --bus-key." type:"path" placeholder:"FILE"`
+	BusKey         string   `help:"A file with its key." type:"path" placeholder:"FILE"`
+	Redis          string   `help:"Where rate limits are counted that several processes share, such as redis://HOST:6379: in process when missing." placeholder:"URL"`
+	RateLimit      float64  `help:"Events a second that each tenant may send on average; 0 is no limit." default:"0" placeholder:"EVENTS_PER_SECOND"`
+	EgressAllow    []string `help:"A range of private addresses that outgoing requests may reach all the same; repeatable." placeholder:"CIDR"`
+	TrustedProxies []string `help:"A range of addresses of proxies whose X-Forwarded-For says who has sent a request; repeatable." name:"trusted-proxies" placeholder:"CIDR"`
+	PublicURL      string   `help:"How the server is reached from outside, for the addresses it shows; the request's host when missing." placeholder:"URL"`
+	BillingURL     string   `help:"Where usage of hours that are over is sent as CloudEvents, signed with the secret in PULSESTREAM_BILLING_SECRET." placeholder:"URL"`
+	SecretsKey     string   `help:"A file with the master key that secrets in the catalog are encrypted under: 32 random bytes as base64 or hex; older keys on further lines. Its value can be in PULSESTREAM_SECRETS_KEY instead. A server alone makes its own when missing." type:"path" placeholder:"FILE" env:"PULSESTREAM_SECRETS_KEY_FILE"`
+	SecretsKMS     string   `help:"A key of AWS KMS in its place, such as awskms:///KEY?region=eu-central-1; --secrets-key then only opens what it has encrypted before." name:"secrets-kms" placeholder:"URL"`
+	LogFormat      string   `help:"json (Elastic Common Schema) or text." enum:"json,text" default:"json"`
+	LogLevel       string   `help:"debug, info, warn or error." enum:"debug,info,warn,error" default:"info"`
+	Partitions     int      `help:"Partitions of a new log; an existing one keeps its own." default:"4" hidden:""`
 }
 
 // Secrets come from variables only, so that they stand in no process list and no file.
@@ -73,6 +74,9 @@ func (s *Serve) Check() error {
 		errs = append(errs, errors.New("--tls-cert and --tls-key belong together: give both, or neither"))
 	}
 	if _, err := s.Egress(); err != nil {
+		errs = append(errs, err)
+	}
+	if _, err := s.Proxies(); err != nil {
 		errs = append(errs, err)
 	}
 	if s.RateLimit < 0 {
@@ -173,14 +177,21 @@ func redact(s string) string {
 }
 
 // Egress is EgressAllow, read.
-func (s *Serve) Egress() ([]netip.Prefix, error) {
-	out := make([]netip.Prefix, 0, len(s.EgressAllow))
-	for _, c := range s.EgressAllow {
+func (s *Serve) Egress() ([]netip.Prefix, error) { return ranges("--egress-allow", s.EgressAllow) }
+
+// Proxies is TrustedProxies, read.
+func (s *Serve) Proxies() ([]netip.Prefix, error) {
+	return ranges("--trusted-proxies", s.TrustedProxies)
+}
+
+func ranges(flag string, all []string) ([]netip.Prefix, error) {
+	out := make([]netip.Prefix, 0, len(all))
+	for _, c := range all {
 		p, err := netip.ParsePrefix(strings.TrimSpace(c))
 		if err != nil {
 			a, aerr := netip.ParseAddr(strings.TrimSpace(c))
 			if aerr != nil {
-				return nil, fmt.Errorf("--egress-allow %q: write it as a range, such as 10.1.0.0/16", c)
+				return nil, fmt.Errorf("%s %q: write it as a range, such as 10.1.0.0/16", flag, c)
 			}
 			p = netip.PrefixFrom(a, a.BitLen())
 		}

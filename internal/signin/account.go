@@ -2,7 +2,6 @@ package signin
 
 import (
 	"context"
-	"strings"
 
 	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/catalog"
@@ -16,7 +15,7 @@ func (s *Service) own(ctx context.Context, by auth.Principal) (catalog.Entry[aut
 	return s.Catalog.Member(ctx, by.Tenant, id)
 }
 
-// proven is the member who asks, and shows the password once more. Failures count as those of sign-ins do.
+// proven is the member who asks, and shows the password once more. Failures are limited by the session.
 func (s *Service) proven(ctx context.Context, by auth.Principal, password string, from Origin) (catalog.Entry[auth.Member], error) {
 	e, err := s.own(ctx, by)
 	if err != nil {
@@ -25,7 +24,7 @@ func (s *Service) proven(ctx context.Context, by auth.Principal, password string
 	if e.Value.Secrets.Password == "" {
 		return e, ErrNoPassword
 	}
-	if err := s.failures.take(e.Tenant, e.Value.Email, from.Address, s.Now()); err != nil {
+	if err := s.failures.takeSession(e.Tenant, by.Session, s.Now()); err != nil {
 		return e, err
 	}
 	right, err := s.hasher.matches(ctx, e.Value.Secrets.Password, password)
@@ -36,7 +35,7 @@ func (s *Service) proven(ctx context.Context, by auth.Principal, password string
 		s.failed(ctx, Failure{Tenant: e.Tenant, Member: e.Slug, Method: auth.MethodPassword, From: from, Reason: "the current password is wrong"})
 		return e, ErrWrongCurrent
 	}
-	s.failures.forgive(e.Tenant, e.Value.Email, from.Address, false)
+	s.failures.giveSession(e.Tenant, by.Session)
 	return e, nil
 }
 
@@ -114,19 +113,18 @@ func (s *Service) EndTOTP(ctx context.Context, by auth.Principal, code string, f
 	})
 }
 
-// withCode changes the member who asks by means of a code. Wrong ones count as failed sign-ins do.
+// withCode changes the member who asks by means of a code. Wrong ones are limited by the session.
 func (s *Service) withCode(ctx context.Context, by auth.Principal, from Origin, change func(*auth.Member) error) error {
 	e, err := s.own(ctx, by)
 	if err != nil {
 		return err
 	}
-	account := strings.TrimSpace(e.Value.Email)
-	if err := s.failures.take(e.Tenant, account, from.Address, s.Now()); err != nil {
+	if err := s.failures.takeSession(e.Tenant, by.Session, s.Now()); err != nil {
 		return err
 	}
 	if _, err := s.changing(ctx, e, change); err != nil {
 		return err
 	}
-	s.failures.forgive(e.Tenant, account, from.Address, false)
+	s.failures.giveSession(e.Tenant, by.Session)
 	return nil
 }

@@ -27,11 +27,19 @@ type Directory struct {
 	by auth.Principal
 	// issuer is what an identity provider's word has as its issuer.
 	issuer func(ctx context.Context, p *catalog.Entry[catalog.Provider]) (string, error)
+	// issuers are those that were asked for in this request.
+	issuers map[issuerKey]string
+}
+
+// issuerKey is a provider as it is at present.
+type issuerKey struct {
+	provider string
+	revision int64
 }
 
 // Directory is that of a caller's tenant.
 func (s *Service) Directory(by auth.Principal, issuer func(ctx context.Context, p *catalog.Entry[catalog.Provider]) (string, error)) *Directory {
-	return &Directory{s, by, issuer}
+	return &Directory{s, by, issuer, map[issuerKey]string{}}
 }
 
 type member = catalog.Entry[auth.Member]
@@ -97,8 +105,11 @@ func (d *Directory) covers(role auth.Role) error {
 
 // PutUser implements scim.Directory.
 func (d *Directory) PutUser(ctx context.Context, u scim.User, version string) (scim.User, error) {
-	d.s.owners.Lock()
-	defer d.s.owners.Unlock()
+	if err := d.ask(ctx, &u); err != nil {
+		return u, err
+	}
+	d.s.owners.Lock(d.by.Tenant)
+	defer d.s.owners.Unlock(d.by.Tenant)
 	all, ids, err := d.known(ctx)
 	if err != nil {
 		return u, err
@@ -165,9 +176,11 @@ func (d *Directory) target(ctx context.Context, provider *catalog.Entry[catalog.
 	}
 	before, err := d.s.Catalog.MemberByIdentity(ctx, d.by.Tenant, identity)
 	switch {
-	case errors.Is(err, store.ErrNotFound):
-		e.Slug = auth.MemberIDOf(identity)
-		return e, catalog.IfMissing, nil
+	case isNotFound(err):
+		if _, err = d.s.Catalog.Member(ctx, d.by.Tenant, auth.MemberIDOf(identity)); isNotFound(err) { // else it is somebody's whose identity it was once
+			e.Slug, err = auth.MemberIDOf(identity), nil
+		}
+		return e, catalog.IfMissing, err
 	case err == nil && before.Value.Provisioned != nil:
 		return e, 0, scim.ErrTaken
 	case err == nil && before.Value.Local():
@@ -178,8 +191,38 @@ func (d *Directory) target(ctx context.Context, provider *catalog.Entry[catalog.
 }
 
 func (d *Directory) identity(ctx context.Context, provider *catalog.Entry[catalog.Provider], subject string) (auth.Identity, error) {
-	issuer, err := d.issuer(ctx, provider)
-	return auth.Identity{Provider: provider.Slug, Issuer: issuer, Subject: subject}, err
+	key := issuerKey{provider.Slug, provider.Revision}
+	issuer, ok := d.issuers[key]
+	if !ok {
+		var err error
+		if issuer, err = d.issuer(ctx, provider); err != nil {
+			return auth.Identity{}, err
+		}
+		d.issuers[key] = issuer
+	}
+	return auth.Identity{Provider: provider.Slug, Issuer: issuer, Subject: subject}, nil
+}
+
+// ask has the issuer of a user's provider at hand before anything is locked: it may be somebody else's slow server that is asked.
+func (d *Directory) ask(ctx context.Context, u *scim.User) error {
+	if u.ExternalID == "" {
+		return nil
+	}
+	providers, err := d.s.Catalog.Providers(ctx, d.by.Tenant)
+	if err != nil {
+		return err
+	}
+	var before member
+	if u.ID != "" {
+		if before, err = d.s.Catalog.Member(ctx, d.by.Tenant, u.ID); err != nil && !isNotFound(err) {
+			return err
+		}
+	}
+	if p := pick(providers, &before.Value); p != nil && (u.ID == "" || before.Value.Provisioned != nil) {
+		_, err = d.identity(ctx, p, u.ExternalID)
+		return err
+	}
+	return nil
 }
 
 // link makes a member who externalId says they are at the provider.
@@ -230,8 +273,12 @@ func (d *Directory) keepsOwner(ctx context.Context, e *member) error {
 	return err
 }
 
-// save writes a member, and signs out who may not be here any more.
+// save writes a member, and signs out who may not be here any more. Who has lost every role has no password here either, nor an invitation to set one:
+// it would outlive what the directory says.
 func (d *Directory) save(ctx context.Context, e *member, next auth.Member, when catalog.Condition, lost bool) (member, error) {
+	if lost {
+		next.Secrets = auth.MemberSecrets{}
+	}
 	saved, err := d.s.Catalog.PutMember(ctx, d.by.Tenant, e.Slug, next, when)
 	if err != nil {
 		return saved, refusal(err)
@@ -259,8 +306,8 @@ func refusal(err error) error {
 
 // DeleteUser implements scim.Directory.
 func (d *Directory) DeleteUser(ctx context.Context, id, version string) error {
-	d.s.owners.Lock()
-	defer d.s.owners.Unlock()
+	d.s.owners.Lock(d.by.Tenant)
+	defer d.s.owners.Unlock(d.by.Tenant)
 	all, _, err := d.known(ctx)
 	if err != nil {
 		return err
@@ -284,8 +331,8 @@ func (d *Directory) DeleteUser(ctx context.Context, id, version string) error {
 // newGroupID makes the id of a group.
 func newGroupID() string { return "g" + strings.ToLower(rand.Text()[:16]) }
 
-// unlinked is the member whom a directory has made before the tenant had this identity provider, its only one, as the subject that signs in now; they
-// are linked with it. Or store.ErrNotFound.
+// unlinked is the member whom a directory has made before the tenant had this identity provider, its only one, as the subject that signs in now: with the
+// identity, which is not written yet. Or store.ErrNotFound.
 func (s *Service) unlinked(ctx context.Context, p *catalog.Entry[catalog.Provider], identity auth.Identity) (member, error) {
 	all, err := s.Catalog.Members(ctx, p.Tenant)
 	if err != nil {
@@ -300,7 +347,6 @@ func (s *Service) unlinked(ctx context.Context, p *catalog.Entry[catalog.Provide
 	if providers, err := s.Catalog.Providers(ctx, p.Tenant); err != nil || len(providers) != 1 {
 		return member{}, cmp.Or(err, store.ErrNotFound)
 	}
-	m := all[i].Value
-	m.Identities = []auth.Identity{identity}
-	return s.Catalog.PutMember(ctx, p.Tenant, all[i].Slug, m, catalog.Condition(all[i].Revision))
+	all[i].Value.Identities = []auth.Identity{identity}
+	return all[i], nil
 }

@@ -17,7 +17,7 @@ type allowance struct {
 }
 
 // What an account may fail from one address, an account from anywhere, and an address with any account. The second is wide, so that nobody locks
-// somebody else out from one place.
+// somebody else out from one place; and it does not hold where the account has come in from before, so that nobody does from many.
 const (
 	perPair = iota
 	perAccount
@@ -31,6 +31,12 @@ func allowances() [3]allowance {
 // maxFailures bounds memory: about 150 bytes each.
 const maxFailures = 100_000
 
+// Of the places that accounts have come in from: how many are remembered, and how long.
+const (
+	maxKnown = 50_000
+	knownFor = 30 * 24 * time.Hour
+)
+
 // LimitedError means: there were too many failures; wait.
 type LimitedError struct{ Wait time.Duration }
 
@@ -43,6 +49,7 @@ func (e *LimitedError) Error() string {
 type failures struct {
 	mu    sync.Mutex
 	until map[failureKey]time.Time // when all would be free again: the generic cell rate algorithm
+	known map[failureKey]time.Time // an account and a network that it has come in from, and until when that counts
 }
 
 type failureKey struct {
@@ -51,7 +58,9 @@ type failureKey struct {
 	address string
 }
 
-func newFailures() *failures { return &failures{until: map[failureKey]time.Time{}} }
+func newFailures() *failures {
+	return &failures{until: map[failureKey]time.Time{}, known: map[failureKey]time.Time{}}
+}
 
 func keysOf(t tenant.ID, email, address string) [3]failureKey {
 	account := string(t) + "\x00" + auth.FoldEmail(email)
@@ -72,10 +81,31 @@ func network(address string) string {
 	return a.String()
 }
 
+// keys are those that an attempt is charged to.
+func (f *failures) keys(t tenant.ID, email, address string, now time.Time) []failureKey {
+	keys := keysOf(t, email, address)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if now.Before(f.known[keys[perPair]]) {
+		return []failureKey{keys[perPair], keys[perAddress]}
+	}
+	return keys[:]
+}
+
 // take charges an attempt, or is a *LimitedError.
 func (f *failures) take(t tenant.ID, email, address string, now time.Time) error {
-	keys := keysOf(t, email, address)
-	return f.charge(keys[:], now)
+	return f.charge(f.keys(t, email, address, now), now)
+}
+
+// takeSession charges an attempt of somebody who is signed in: it is nobody else's affair, and nobody else's failures are theirs.
+func (f *failures) takeSession(t tenant.ID, session string, now time.Time) error {
+	return f.charge(keyOfSession(t, session), now)
+}
+
+func (f *failures) giveSession(t tenant.ID, session string) { f.giveBack(keyOfSession(t, session)) }
+
+func keyOfSession(t tenant.ID, session string) []failureKey {
+	return []failureKey{{perPair, string(t) + "\x00session\x00" + session, ""}}
 }
 
 // takeAddress charges an attempt that names no account.
@@ -95,7 +125,7 @@ func (f *failures) charge(keys []failureKey, now time.Time) error {
 		return &LimitedError{Wait: wait}
 	}
 	if len(f.until) > maxFailures-len(keys) {
-		f.makeRoom(now)
+		makeRoom(f.until, maxFailures*9/10, now)
 	}
 	for _, k := range keys {
 		f.until[k] = later(f.until[k], now).Add(limits[k.what].every)
@@ -103,15 +133,21 @@ func (f *failures) charge(keys []failureKey, now time.Time) error {
 	return nil
 }
 
-// forgive gives an attempt back that was right. With all, what the account has failed before from this address is forgotten.
-func (f *failures) forgive(t tenant.ID, email, address string, all bool) {
-	keys := keysOf(t, email, address)
-	f.giveBack(keys[:])
-	if all {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		delete(f.until, keys[perPair])
+// forgive gives an attempt back that was right. With all, the account has come in: what it has failed before from this address is forgotten, and
+// the place is remembered.
+func (f *failures) forgive(t tenant.ID, email, address string, all bool, now time.Time) {
+	f.giveBack(f.keys(t, email, address, now))
+	if !all {
+		return
 	}
+	pair := keysOf(t, email, address)[perPair]
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.until, pair)
+	if len(f.known) >= maxKnown {
+		makeRoom(f.known, maxKnown*9/10, now)
+	}
+	f.known[pair] = now.Add(knownFor)
 }
 
 func (f *failures) giveAddress(address string) {
@@ -128,18 +164,18 @@ func (f *failures) giveBack(keys []failureKey) {
 	}
 }
 
-// makeRoom drops what is free again, and anything at all if nothing is.
-func (f *failures) makeRoom(now time.Time) {
-	for k, at := range f.until {
+// makeRoom drops what is over, and anything at all if not enough is.
+func makeRoom(of map[failureKey]time.Time, most int, now time.Time) {
+	for k, at := range of {
 		if !at.After(now) {
-			delete(f.until, k)
+			delete(of, k)
 		}
 	}
-	for k := range f.until {
-		if len(f.until) <= maxFailures*9/10 {
+	for k := range of {
+		if len(of) <= most {
 			return
 		}
-		delete(f.until, k)
+		delete(of, k)
 	}
 }
 

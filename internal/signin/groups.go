@@ -40,8 +40,8 @@ func groupOf(e *catalog.Entry[catalog.Group], members []scim.Ref) scim.Group {
 
 // PutGroup implements scim.Directory. The roles of all whom it takes in or lets out change with it, at once.
 func (d *Directory) PutGroup(ctx context.Context, g scim.Group, version string) (scim.Group, error) {
-	d.s.owners.Lock()
-	defer d.s.owners.Unlock()
+	d.s.owners.Lock(d.by.Tenant)
+	defer d.s.owners.Unlock(d.by.Tenant)
 	if len(g.DisplayName) > maxText {
 		return g, &scim.Error{Status: http.StatusBadRequest, Type: "invalidValue", Detail: fmt.Sprintf("A group's name has at most %d bytes.", maxText)}
 	}
@@ -70,8 +70,8 @@ func (d *Directory) PutGroup(ctx context.Context, g scim.Group, version string) 
 
 // DeleteGroup implements scim.Directory.
 func (d *Directory) DeleteGroup(ctx context.Context, id, version string) error {
-	d.s.owners.Lock()
-	defer d.s.owners.Unlock()
+	d.s.owners.Lock(d.by.Tenant)
+	defer d.s.owners.Unlock(d.by.Tenant)
 	e, err := d.groupEntry(ctx, id, version)
 	if err != nil {
 		return err

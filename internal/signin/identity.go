@@ -40,8 +40,10 @@ func (s *Service) Enter(ctx context.Context, p catalog.Entry[catalog.Provider], 
 	}
 	identity := auth.Identity{Provider: p.Slug, Issuer: who.Issuer, Subject: who.Subject}
 	m, err := s.Catalog.MemberByIdentity(ctx, p.Tenant, identity)
+	links := false
 	if errors.Is(err, store.ErrNotFound) {
 		m, err = s.unlinked(ctx, &p, identity)
+		links = err == nil
 	}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return Begun{}, err
@@ -67,7 +69,7 @@ func (s *Service) Enter(ctx context.Context, p catalog.Entry[catalog.Provider], 
 	if m.Slug == "" {
 		m, err = s.welcome(ctx, p, identity, who, role)
 	} else {
-		m, err = s.refresh(ctx, p, m, who, role)
+		m, err = s.refresh(ctx, p, m, who, role, links)
 	}
 	if err != nil {
 		return Begun{}, err
@@ -83,16 +85,22 @@ func (s *Service) welcome(ctx context.Context, p catalog.Entry[catalog.Provider]
 		m.Name = clip(who.Subject, maxText)
 	}
 	e, err := s.Catalog.PutMember(ctx, p.Tenant, auth.MemberIDOf(identity), m, catalog.IfMissing)
-	if errors.Is(err, store.ErrConflict) || errors.Is(err, catalog.ErrIdentityTaken) { // another of their browsers was faster
-		return s.Catalog.MemberByIdentity(ctx, p.Tenant, identity)
+	for _, again := range []bool{true, false} {
+		if !errors.Is(err, store.ErrConflict) && !errors.Is(err, catalog.ErrIdentityTaken) {
+			break
+		}
+		e, err = s.Catalog.MemberByIdentity(ctx, p.Tenant, identity) // another of their browsers was faster
+		if again && errors.Is(err, store.ErrNotFound) {              // or the id is that of somebody whose identity it was once
+			e, err = s.Catalog.PutMember(ctx, p.Tenant, auth.NewMemberID(), m, catalog.IfMissing)
+		}
 	}
 	return e, err
 }
 
-// refresh brings a member up to what the provider says now.
-func (s *Service) refresh(ctx context.Context, p catalog.Entry[catalog.Provider], e catalog.Entry[auth.Member], who Identity, role auth.Role) (catalog.Entry[auth.Member], error) {
-	s.owners.Lock()
-	defer s.owners.Unlock()
+// refresh brings a member up to what the provider says now. Links says that their identity is not written yet.
+func (s *Service) refresh(ctx context.Context, p catalog.Entry[catalog.Provider], e catalog.Entry[auth.Member], who Identity, role auth.Role, links bool) (catalog.Entry[auth.Member], error) {
+	s.owners.Lock(e.Tenant)
+	defer s.owners.Unlock(e.Tenant)
 	m := e.Value
 	m.Groups, m.Identities = slices.Clone(m.Groups), slices.Clone(m.Identities)
 	describe(&m, who)
@@ -111,7 +119,7 @@ func (s *Service) refresh(ctx context.Context, p catalog.Entry[catalog.Provider]
 		m.State = auth.MemberActive // somebody has provisioned them
 	}
 	old := &e.Value
-	if m.Name == old.Name && m.Email == old.Email && m.Role == old.Role && m.State == old.State && slices.Equal(m.Groups, old.Groups) {
+	if !links && m.Name == old.Name && m.Email == old.Email && m.Role == old.Role && m.State == old.State && slices.Equal(m.Groups, old.Groups) {
 		return e, nil
 	}
 	return s.Catalog.PutMember(ctx, e.Tenant, e.Slug, m, catalog.Condition(e.Revision))

@@ -123,7 +123,7 @@ func (s *Service) Accept(ctx context.Context, token, password, code, name string
 		s.failed(ctx, Failure{Tenant: t, Method: auth.MethodPassword, From: from, Reason: "the code shown with an invitation is wrong"})
 		return Begun{}, err
 	}
-	s.failures.forgive(t, email, from.Address, false)
+	s.failures.forgive(t, email, from.Address, false, s.Now())
 	if err != nil {
 		return Begun{}, err
 	}
@@ -172,8 +172,8 @@ type Change struct {
 
 // Change changes a member. Who is disabled is signed out.
 func (s *Service) Change(ctx context.Context, by auth.Principal, id string, to Change, when catalog.Condition) (catalog.Entry[auth.Member], error) {
-	s.owners.Lock()
-	defer s.owners.Unlock()
+	s.owners.Lock(by.Tenant)
+	defer s.owners.Unlock(by.Tenant)
 	e, err := s.Catalog.Member(ctx, by.Tenant, id)
 	if err != nil {
 		return e, err
@@ -212,8 +212,8 @@ func (s *Service) Change(ctx context.Context, by auth.Principal, id string, to C
 
 // Remove removes a member and ends their sessions.
 func (s *Service) Remove(ctx context.Context, by auth.Principal, id string, when catalog.Condition) error {
-	s.owners.Lock()
-	defer s.owners.Unlock()
+	s.owners.Lock(by.Tenant)
+	defer s.owners.Unlock(by.Tenant)
 	e, err := s.Catalog.Member(ctx, by.Tenant, id)
 	if err != nil {
 		return err

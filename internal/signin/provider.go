@@ -10,7 +10,7 @@ import (
 )
 
 // PutProvider makes or changes an identity provider. Whoever says where members come from could come in as any of them: so who asks has to cover every
-// role that the provider gives or gave, and every member who comes by it.
+// role that the provider gives or gave, and every member who comes by it, or may.
 func (s *Service) PutProvider(ctx context.Context, by auth.Principal, slug string, p catalog.Provider, when catalog.Condition) (e catalog.Entry[catalog.Provider], created bool, err error) {
 	old, err := s.Catalog.Provider(ctx, by.Tenant, slug)
 	created = isNotFound(err)
@@ -34,11 +34,15 @@ func (s *Service) PutProvider(ctx context.Context, by auth.Principal, slug strin
 	return e, created, err
 }
 
-// coversComers says whether somebody covers all who come by a provider.
+// coversComers says whether somebody covers all who come by a provider, or will: whom a directory has made without an identity comes by the first that there is.
 func coversComers(by auth.Principal, slug string, members []catalog.Entry[auth.Member]) bool {
 	for i := range members {
-		for _, identity := range members[i].Value.Identities {
-			if identity.Provider == slug && !Covers(by, members[i].Value.Role) {
+		m := &members[i].Value
+		if m.Provisioned != nil && len(m.Identities) == 0 && !Covers(by, m.Role) {
+			return false
+		}
+		for _, identity := range m.Identities {
+			if identity.Provider == slug && !Covers(by, m.Role) {
 				return false
 			}
 		}

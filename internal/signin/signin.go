@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/auth"
@@ -79,7 +78,7 @@ type Service struct {
 	Config
 	hasher   *hasher
 	failures *failures
-	owners   sync.Mutex // held while a change might take a tenant's last owner
+	owners   locks // a tenant's is held while a change might take a tenant's last owner
 }
 
 // New makes a Service.
@@ -116,7 +115,7 @@ func (s *Service) Password(ctx context.Context, t tenant.ID, email, password, co
 	case m.Value.State != auth.MemberActive:
 		return refuse("the account is "+string(m.Value.State), ErrRefused)
 	case m.Value.Secrets.TOTP != "" && strings.TrimSpace(code) == "":
-		s.failures.forgive(t, email, from.Address, false)
+		s.failures.forgive(t, email, from.Address, false, now)
 		return Begun{}, ErrCode
 	}
 	ctx = from.as(ctx, &m)
@@ -127,7 +126,7 @@ func (s *Service) Password(ctx context.Context, t tenant.ID, email, password, co
 			return Begun{}, err
 		}
 	}
-	s.failures.forgive(t, email, from.Address, true)
+	s.failures.forgive(t, email, from.Address, true, now)
 	return s.begin(ctx, m, auth.MethodPassword, "", from)
 }
 

@@ -291,6 +291,40 @@ func TestAllowancesHoldForAccountsAndNetworks(t *testing.T) {
 	}
 }
 
+func TestNobodyLocksAnAccountOutOfWhereItHasComeInFrom(t *testing.T) {
+	h := newHouse(t)
+	_, p := h.join("ada@example.com")
+	if err := h.signIn("ada@example.com", goodPassword, ""); err != nil {
+		t.Fatal(err)
+	}
+	from := func(i int) string { return fmt.Sprintf("198.51.100.%d", i) }
+	for i := range 100 {
+		_ = h.failures.take("acme", "ada@example.com", from(i), h.now)
+	}
+	var limited *LimitedError
+	if _, err := h.Password(t.Context(), "acme", "ada@example.com", goodPassword, "", Origin{Address: "203.0.113.1"}); !errors.As(err, &limited) {
+		t.Errorf("from anywhere else: %v", err)
+	}
+	if err := h.signIn("ada@example.com", goodPassword, ""); err != nil {
+		t.Errorf("from where she has come in before: %v", err)
+	}
+	if _, err := h.proven(t.Context(), p, goodPassword, Origin{Address: "203.0.113.1"}); err != nil {
+		t.Errorf("who is signed in: %v", err)
+	}
+	for n := range 20 {
+		if _, err := h.proven(t.Context(), p, "wrong", Origin{Address: from(n)}); errors.As(err, &limited) != (n >= allowances()[perPair].burst) {
+			t.Errorf("a session tries password %d: %v", n, err)
+		}
+	}
+	h.now = h.now.Add(knownFor + time.Second)
+	for i := range 100 {
+		_ = h.failures.take("acme", "ada@example.com", from(i), h.now)
+	}
+	if err := h.signIn("ada@example.com", goodPassword, ""); !errors.As(err, &limited) {
+		t.Errorf("a month later the place is forgotten: %v", err)
+	}
+}
+
 func TestASessionEndsWhenItIsNotUsedAndInAnyCaseAfterAWeek(t *testing.T) {
 	h := newHouse(t)
 	begun, _ := h.join("ada@example.com")

@@ -40,6 +40,8 @@ const (
 	timeout = 10 * time.Second
 	// metadataFor is how long a provider's metadata is believed. Its keys are fetched when an unknown one is named.
 	metadataFor = time.Hour
+	// failedFor is how long a provider is left alone that has not answered.
+	failedFor = 10 * time.Second
 	// maxKnown bounds the providers whose metadata is remembered.
 	maxKnown = 1000
 	// skew is how far clocks may differ.
@@ -52,7 +54,15 @@ type Client struct {
 	now  func() time.Time
 
 	mu    sync.Mutex
-	known map[string]*metadata // by issuer
+	known map[string]*issuer
+}
+
+// issuer is what is remembered of one.
+type issuer struct {
+	mu       sync.Mutex // held during a fetch: there is one at a time
+	metadata *metadata
+	tried    time.Time // when it was last asked
+	err      error
 }
 
 type metadata struct {
@@ -69,7 +79,7 @@ type extraMetadata struct {
 
 // New makes a Client that calls out through a guard.
 func New(guard *egress.Guard, now func() time.Time) *Client {
-	return &Client{http: guard.HTTPClient(timeout), now: now, known: map[string]*metadata{}}
+	return &Client{http: guard.HTTPClient(timeout), now: now, known: map[string]*issuer{}}
 }
 
 // CheckIssuer says what is wrong with an issuer as a provider has it, or nil: https, or http on this machine, and nothing behind the path.
@@ -95,18 +105,43 @@ func loopback(host string) bool {
 
 // Discover gets a provider's metadata, and says what is wrong with it.
 func (c *Client) Discover(ctx context.Context, issuer string) error {
-	_, err := c.discover(ctx, issuer)
+	_, err := c.discover(ctx, issuer, true)
 	return err
 }
 
-func (c *Client) discover(ctx context.Context, issuer string) (*metadata, error) {
+// discover is a provider's metadata. Again asks even if it has failed a moment ago.
+func (c *Client) discover(ctx context.Context, name string, again bool) (*metadata, error) {
+	i := c.issuer(name)
+	i.mu.Lock()
+	defer i.mu.Unlock()
 	now := c.now()
-	c.mu.Lock()
-	m := c.known[issuer]
-	c.mu.Unlock()
-	if m != nil && now.Before(m.until) {
-		return m, nil
+	if i.metadata != nil && now.Before(i.metadata.until) {
+		return i.metadata, nil
 	}
+	if !again && i.err != nil && now.Sub(i.tried) < failedFor {
+		return nil, i.err
+	}
+	// What is remembered is what the provider has answered, not that whoever has asked went away.
+	i.metadata, i.err = c.ask(context.WithoutCancel(ctx), name, now)
+	i.tried = now
+	return i.metadata, i.err
+}
+
+func (c *Client) issuer(name string) *issuer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := c.known[name]
+	if i == nil {
+		if len(c.known) >= maxKnown {
+			clear(c.known)
+		}
+		i = &issuer{}
+		c.known[name] = i
+	}
+	return i
+}
+
+func (c *Client) ask(ctx context.Context, issuer string, now time.Time) (*metadata, error) {
 	if err := CheckIssuer(issuer); err != nil {
 		return nil, fmt.Errorf("the issuer %q: %w", issuer, err)
 	}
@@ -114,7 +149,7 @@ func (c *Client) discover(ctx context.Context, issuer string) (*metadata, error)
 	if err != nil {
 		return nil, fmt.Errorf("the metadata of %s cannot be had: %w", issuer, plainly(err))
 	}
-	m = &metadata{provider: p, until: now.Add(metadataFor)}
+	m := &metadata{provider: p, until: now.Add(metadataFor)}
 	var keys struct {
 		JWKS string `json:"jwks_uri"`
 	}
@@ -127,12 +162,6 @@ func (c *Client) discover(ctx context.Context, issuer string) (*metadata, error)
 			return nil, fmt.Errorf("the metadata of %s: %s %q: %w", issuer, name, at, err)
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.known) >= maxKnown {
-		clear(c.known)
-	}
-	c.known[issuer] = m
 	return m, nil
 }
 
@@ -154,7 +183,7 @@ func (m *metadata) oauth(cfg Config) oauth2.Config {
 
 // Begin is the address at the provider that a browser is sent to.
 func (c *Client) Begin(ctx context.Context, cfg Config, a signin.Attempt) (string, error) {
-	m, err := c.discover(ctx, cfg.Issuer)
+	m, err := c.discover(ctx, cfg.Issuer, false)
 	if err != nil {
 		return "", err
 	}
@@ -176,7 +205,7 @@ func (c *Client) Finish(ctx context.Context, cfg Config, a signin.Attempt, answe
 	if !a.Matches(answer.Get("state")) {
 		return nobody, errors.New("the answer is not for this browser's attempt")
 	}
-	m, err := c.discover(ctx, cfg.Issuer)
+	m, err := c.discover(ctx, cfg.Issuer, false)
 	if err != nil {
 		return nobody, err
 	}

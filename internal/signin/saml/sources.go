@@ -49,9 +49,9 @@ func (s *Sources) Get(ctx context.Context, text, url string, anew bool) (*Metada
 	now := s.now()
 	fresh := e.metadata != nil && now.Sub(e.at) < metadataFresh
 	if anew || !fresh && (e.tried.IsZero() || now.Sub(e.tried) >= metadataPause) {
-		e.tried = now
+		e.tried = now // what is remembered is what the address has answered, not that whoever has asked went away
 		var m *Metadata
-		if m, e.err = s.load(ctx, url); e.err == nil {
+		if m, e.err = s.load(context.WithoutCancel(ctx), url); e.err == nil {
 			e.metadata, e.at = m, now
 		}
 		if anew {
