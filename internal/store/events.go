@@ -31,6 +31,8 @@ var (
 	ErrFull = errors.New("the disk under the store of events is full")
 	// ErrUnavailable: the store is being opened again or set aside; ask again in a moment.
 	ErrUnavailable = errors.New("the store of events is not available at this moment")
+	// ErrUncertain: the answer to a commit was lost, so that it may have taken effect. It stands beside the other errors.
+	ErrUncertain = errors.New("whether it was kept is not known")
 	// ErrClosed: the store was closed.
 	ErrClosed = errors.New("store is closed")
 )

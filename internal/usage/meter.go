@@ -2,6 +2,7 @@ package usage
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -60,7 +61,7 @@ func (m *Meter) Run(ctx context.Context) {
 	}
 }
 
-// Flush writes what was counted. What cannot be written is kept for the next time.
+// Flush writes what was counted. What was not written is kept for the next time.
 func (m *Meter) Flush(ctx context.Context) error {
 	m.mu.Lock()
 	taken := m.queries
@@ -74,7 +75,7 @@ func (m *Meter) Flush(ctx context.Context) error {
 		return nil
 	}
 	err := m.book.AddUsage(ctx, rows)
-	if err != nil {
+	if err != nil && !errors.Is(err, store.ErrUncertain) { // rather too few than some twice: they are billed
 		m.mu.Lock()
 		for k, n := range taken {
 			m.queries[k] += n

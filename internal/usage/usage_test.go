@@ -2,6 +2,7 @@ package usage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -225,6 +226,28 @@ func TestQueriesAreWrittenOnceAndKeptWhileTheBookCannotBeWritten(t *testing.T) {
 	}
 	rows, err := r.Book.Usage(t.Context(), "", noon(), noon().Add(2*time.Hour))
 	if err != nil || len(rows) != 3 || rows[0].Queries != 2 || rows[1].Queries != 1 || rows[2].Tenant != "evil" || rows[2].Queries != 1 {
+		t.Errorf("%+v, %v", rows, err)
+	}
+}
+
+// unanswered is a book whose answers are lost after it has written.
+type unanswered struct{ store.UsageBook }
+
+func (u unanswered) AddUsage(ctx context.Context, rows []store.Usage) error {
+	return errors.Join(u.UsageBook.AddUsage(ctx, rows), store.ErrUncertain)
+}
+
+func TestQueriesThatMayHaveBeenWrittenAreNotWrittenAgain(t *testing.T) {
+	r := newRig(t)
+	m := NewMeter(unanswered{r.Book}, r.clock, slog.New(slog.DiscardHandler))
+	m.Query("acme")
+	for range 2 {
+		if err := m.Flush(t.Context()); errors.Is(err, store.ErrUncertain) {
+			m.book = r.Book
+		}
+	}
+	rows, err := r.Book.Usage(t.Context(), "", noon(), noon().Add(time.Hour))
+	if err != nil || len(rows) != 1 || rows[0].Queries != 1 {
 		t.Errorf("%+v, %v", rows, err)
 	}
 }

@@ -20,6 +20,9 @@ func (d *DB) fail(ctx context.Context, op string, err error) error {
 		return nil
 	}
 	if ctx.Err() != nil && !errors.Is(err, store.ErrClosed) {
+		if errors.Is(err, store.ErrUncertain) {
+			return fmt.Errorf("%s: %w: %w", op, store.ErrUncertain, context.Cause(ctx))
+		}
 		return fmt.Errorf("%s: %w", op, context.Cause(ctx)) // what an interrupted statement says is of no use
 	}
 	if errors.Is(err, pgx.ErrNoRows) {

@@ -35,6 +35,17 @@ func TestWhatACallerCanDoAboutAnError(t *testing.T) {
 	}
 }
 
+func TestOnlyACommitWithoutAnAnswerIsUncertain(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		want bool
+	}{{nil, false}, {io.ErrUnexpectedEOF, true}, {&pgconn.PgError{Code: "40001"}, false}} {
+		if got := postgres.Committed(test.err); errors.Is(got, store.ErrUncertain) != test.want || !errors.Is(got, test.err) && test.err != nil {
+			t.Errorf("%v: %v", test.err, got)
+		}
+	}
+}
+
 func anotherProcessSeesAChangeSoonAndAtOnceWhenTold(t *testing.T, r *rig) {
 	same := r.database(t)
 	one, other := open(t, same, brief), open(t, same, brief)

@@ -98,3 +98,6 @@ func (d *DB) Analyze(ctx context.Context) error {
 
 // Sentinel is what a caller can do about an error.
 func Sentinel(err error) error { return sentinel(err) }
+
+// Committed is what an error of COMMIT says.
+func Committed(err error) error { return committed(err) }

@@ -3,10 +3,12 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/pulsestream/pulsestream/internal/store"
@@ -255,7 +257,16 @@ func (d *DB) writeOnce(ctx, wait context.Context, level pgx.TxIsoLevel, who as, 
 	if err := ctx.Err(); err != nil {
 		return true, err
 	}
-	return true, tx.Commit(ctx)
+	return true, committed(tx.Commit(ctx))
+}
+
+// committed says of an error of COMMIT whether it may have taken effect all the same: not when the server has answered with it.
+func committed(err error) error {
+	var answer *pgconn.PgError
+	if err == nil || errors.As(err, &answer) || errors.Is(err, pgx.ErrTxCommitRollback) || pgconn.SafeToRetry(err) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", store.ErrUncertain, err)
 }
 
 // snapshot runs f in a transaction whose statements all see the same moment. It is made again when the server was away.

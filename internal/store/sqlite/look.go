@@ -125,7 +125,7 @@ func (s *state) read(ctx context.Context) error {
 	if err := tx.QueryRowContext(ctx, versionSQL).Scan(&s.version); err != nil {
 		return err
 	}
-	if s.sum, err = contentSum(ctx, tx); err != nil || sealed == 0 && s.version < sealedSince {
+	if s.sum, err = contentSum(ctx, tx, s.version); err != nil || sealed == 0 && s.version < sealedSince {
 		return err
 	}
 	var checksum int64

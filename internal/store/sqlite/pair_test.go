@@ -281,6 +281,8 @@ func TestTheSumFollowsEveryStatement(t *testing.T) {
 		`DELETE FROM cursors`,
 		`INSERT INTO resources (tenant, kind, slug, id, body, revision, created_at, updated_at) VALUES ('t', 'k', 's', -1, '', 1, 9223372036854775807, 0)`,
 		`UPDATE resources SET lookup = 'x'`,
+		`INSERT INTO audit_entries (tenant, seq, at, actor, action, kind, slug, text, hash) VALUES ('t', 1, 0, '', '', '', '', '{}', 'h')`,
+		`INSERT INTO audit_heads (tenant, seq, hash) VALUES ('t', 1, 'h')`,
 	} {
 		err := s.write(t.Context(), statement, func(ctx context.Context, tx *sql.Tx) error {
 			_, err := tx.ExecContext(ctx, statement)
@@ -293,5 +295,59 @@ func TestTheSumFollowsEveryStatement(t *testing.T) {
 		if err := errors.Join(err, both[0].unread, both[1].unread, both[0].damage, both[1].damage); err != nil || both[0].sum != both[1].sum {
 			t.Fatal(statement, err, both)
 		}
+	}
+}
+
+func TestTheSumOfAnOlderFileHasTheAuditLogAndThatOfANewOneItsHeadsOnly(t *testing.T) {
+	const entry = `INSERT INTO audit_entries (tenant, seq, at, actor, action, kind, slug, text, hash) VALUES ('acme', 1, 0, '', '', '', '', '{}', 'h')`
+	path := filepath.Join(t.TempDir(), "catalog.sqlite")
+	if err := makeFile(path); err != nil {
+		t.Fatal(err)
+	}
+	f, err := openFile(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, upto := range []int{4, 5} { // the second step seals what was written after the first one
+		if _, err := migrate(t.Context(), f.writer, migrations[:upto], slog.New(slog.DiscardHandler)); err != nil {
+			t.Fatal(err)
+		}
+		if upto == 4 {
+			if _, err := f.writer.ExecContext(t.Context(), entry); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := f.writer.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if older, err := look(t.Context(), path, false); err != nil || older.damage != nil || older.version != 5 {
+		t.Fatal("as it was written by an older version:", older, err)
+	}
+	s, err := Open(t.Context(), Config{Path: path, CheckEvery: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Tamper(t.Context(), `INSERT INTO audit_heads (tenant, seq, hash) VALUES ('acme', 1, 'h')`); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		statement string
+		damaged   bool
+	}{{`SELECT 1`, false}, {`UPDATE audit_entries SET hash = 'x'`, false}, {`UPDATE audit_heads SET hash = 'x'`, true}} {
+		db, err := connect(path, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = db.ExecContext(t.Context(), test.statement)
+		if err := errors.Join(err, db.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if now, err := look(t.Context(), path, true); err != nil || (now.damage != nil) != test.damaged {
+			t.Errorf("%s: %v, %v", test.statement, now.damage, err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -121,6 +121,7 @@ CREATE TABLE usage_book (
 
 CREATE INDEX usage_book_unbilled ON usage_book (hour, tenant) WHERE revision > billed;
 `},
+	{"the checksum without the entries of the audit log", `-- sealAnew does it.`},
 }
 
 // sealedSince is the version of the schema from which on a file has its checksum.
@@ -164,7 +165,7 @@ func apply(ctx context.Context, db *sql.DB, version int, m migration) error {
 			version, m.name, nanos(time.Now()))
 	}
 	if err == nil && version >= sealedSince {
-		err = sealAnew(ctx, tx)
+		err = sealAnew(ctx, tx, version)
 	}
 	if err != nil {
 		return errors.Join(err, tx.Rollback())
@@ -173,12 +174,12 @@ func apply(ctx context.Context, db *sql.DB, version int, m migration) error {
 }
 
 // sealAnew computes the checksum from all rows: a change of the schema changes rows that no statement touches.
-func sealAnew(ctx context.Context, tx *sql.Tx) error {
+func sealAnew(ctx context.Context, tx *sql.Tx, version int) error {
 	var commits, checksum int64
 	if err := tx.QueryRowContext(ctx, integritySQL).Scan(&commits, &checksum); err != nil {
 		return err
 	}
-	sum, err := contentSum(ctx, tx)
+	sum, err := contentSum(ctx, tx, version)
 	if err != nil {
 		return err
 	}
