@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/catalog"
+	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 	"github.com/pulsestream/pulsestream/internal/web"
 )
@@ -74,7 +76,21 @@ func (a *api) tokenIssuerRoutes() {
 		description: "Its tokens are JWTs by RFC 9068 (`typ` `at+jwt`) that have `audience` among their `aud`; they go where an API key goes. Its keys are fetched before anything is saved, and again every few minutes. " +
 			"Nobody can let tokens do more than they may themselves. WebSockets of its tokens end when it is changed or removed.",
 		errors: []int{http.StatusConflict, http.StatusPreconditionFailed}}, a.putIssuer)
-	registerDelete(a, operation{path: "/v1/token-issuers/{slug}", id: "delete-token-issuer", tag: tag, permission: auth.IdentityWrite, summary: "Take its tokens no more, from now on"}, a.Catalog.DeleteTokenIssuer)
+	register(a, operation{method: http.MethodDelete, path: "/v1/token-issuers/{slug}", id: "delete-token-issuer", tag: tag, permission: auth.IdentityWrite, status: http.StatusNoContent,
+		summary: "Take its tokens no more, from now on", errors: []int{http.StatusNotFound, http.StatusPreconditionFailed}},
+		func(ctx context.Context, p auth.Principal, in *struct {
+			SlugPath
+			Conditional
+		}) (*struct{}, error) {
+			when, err := in.condition()
+			if err == nil {
+				err = a.mayChangeIssuer(ctx, p, in.Slug)
+			}
+			if err != nil {
+				return nil, err
+			}
+			return nil, in.stale(a.Catalog.DeleteTokenIssuer(ctx, p.Tenant, in.Slug, when))
+		})
 }
 
 func (a *api) putIssuer(ctx context.Context, p auth.Principal, in *struct {
@@ -97,6 +113,9 @@ func (a *api) putIssuer(ctx context.Context, p auth.Principal, in *struct {
 	if err := mayHandOut(p, p.Tenant, in.Slug, &issuer); err != nil {
 		return nil, err
 	}
+	if err := a.mayChangeIssuer(ctx, p, in.Slug); err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
 	if err := a.Issuers.Try(ctx, &issuer); err != nil {
 		field := "body.issuer"
 		if issuer.JWKSURL != "" {
@@ -112,13 +131,22 @@ func (a *api) putIssuer(ctx context.Context, p auth.Principal, in *struct {
 	return withETag(e.Revision, created, v), err
 }
 
+// mayChangeIssuer refuses to change an issuer whose tokens can do more than who asks.
+func (a *api) mayChangeIssuer(ctx context.Context, by auth.Principal, slug string) error {
+	old, err := a.Catalog.TokenIssuer(ctx, by.Tenant, slug)
+	if err != nil {
+		return err
+	}
+	return mayHandOut(by, by.Tenant, slug, &old.Value)
+}
+
 // mayHandOut refuses an issuer whose tokens could do more than who saves it.
 func mayHandOut(by auth.Principal, t tenant.ID, slug string, i *auth.TokenIssuer) error {
 	p, err := i.Principal(t, slug, "")
 	if err != nil {
 		return err
 	}
-	if !by.Covers(p) {
+	if !by.Role.Covers(p.Role) || !by.Covers(p) {
 		return web.NewProblem(http.StatusForbidden, "Nobody can let tokens do more than they may themselves: choose another role or fewer scopes.")
 	}
 	return nil

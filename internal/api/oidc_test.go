@@ -318,7 +318,10 @@ func TestNobodyBecomesMightierByAProviderOfTheirOwn(t *testing.T) {
 	if a := admin.do("PUT", mine, provider(nil), nil); a.StatusCode != http.StatusForbidden {
 		t.Errorf("an admin changes a provider that an owner has come by: %d", a.StatusCode)
 	}
-	if a := admin.do("DELETE", mine, nil, nil); a.StatusCode != http.StatusNoContent {
+	if a := admin.do("DELETE", mine, nil, nil); a.StatusCode != http.StatusForbidden {
+		t.Errorf("an admin removes a provider that an owner has come by: %d", a.StatusCode)
+	}
+	if a := owner.do("DELETE", mine, nil, nil); a.StatusCode != http.StatusNoContent {
 		t.Errorf("remove: %d", a.StatusCode)
 	}
 	if a := admin.do("PUT", mine, provider(nil), nil); a.StatusCode != http.StatusForbidden {

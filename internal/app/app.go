@@ -136,6 +136,8 @@ func anys[T any](in []T) []any {
 // definitions hands the registry's to the workers.
 type definitions struct{ registry *catalog.Registry }
 
+func (d definitions) Generation(ctx context.Context) (int64, error) { return d.registry.Generation(ctx) }
+
 func (d definitions) Definitions(ctx context.Context) ([]process.Definitions, error) {
 	all, err := d.registry.All(ctx)
 	out := make([]process.Definitions, 0, len(all))

@@ -312,3 +312,23 @@ func TestAHeadThatWasNotedTellsARewrittenChain(t *testing.T) {
 		}
 	}
 }
+
+// late is a trail that something is written to between the look at its head and the first entry that is read.
+type late struct {
+	store.Trail
+	write func()
+}
+
+func (l late) Walk(ctx context.Context, id tenant.ID, span store.Span, each func(*store.Entry) error) error {
+	l.write()
+	return l.Trail.Walk(ctx, id, span, each)
+}
+
+func TestAChainThatBeginsWhileItIsVerifiedIsNotBroken(t *testing.T) {
+	c := over(t)
+	ctx := by(t.Context(), "key:k1", "acme")
+	write := func() { put(t, ctx, c, rule("busy", "Busy")) }
+	if r, err := audit.Verify(ctx, late{c.Trail(), write}, "acme", store.Head{}); err != nil || !r.OK || r.Entries != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}

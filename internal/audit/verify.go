@@ -44,6 +44,14 @@ func Verify(ctx context.Context, trail store.Trail, t tenant.ID, known store.Hea
 	if err != nil {
 		return Report{}, err
 	}
+	if head.Seq == 0 && v.Last().Seq > 0 { // a chain that has begun meanwhile, or one without a head
+		switch now, err := trail.Head(ctx, t); {
+		case err != nil:
+			return Report{}, err
+		case now.Seq > 0:
+			return Verify(ctx, trail, t, known)
+		}
+	}
 	v.End(head)
 	r := Report{Head: head}
 	r.Entries, r.Broken = v.Result()

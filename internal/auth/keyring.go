@@ -56,7 +56,7 @@ func (k *Keyring) Make(ctx context.Context, t tenant.ID, ask Key, by Principal) 
 	}
 	own := by.Tenant == t
 	switch {
-	case own && by.Covers(Principal{Role: ask.Role, Operator: ask.Operator, Scope: scope}) && (by.Operator || !ask.Operator):
+	case own && (by.Role.Covers(ask.Role) || by.Operator && by.Can(TenantsManage)) && by.Covers(Principal{Role: ask.Role, Operator: ask.Operator, Scope: scope}) && (by.Operator || !ask.Operator):
 	case !own && by.Can(TenantsManage) && ask.Role.Valid() && !ask.Operator:
 	default:
 		return key, "", ErrNotCovered

@@ -69,6 +69,9 @@ type MemberSecrets struct {
 	InvitationEnds time.Time `json:"invitation_ends,omitzero"`
 	// InvitationResets: who accepts the invitation loses the TOTP.
 	InvitationResets bool `json:"invitation_resets,omitempty"`
+	// InvitationRole and InvitationEmail are what the member had when it was made.
+	InvitationRole  Role   `json:"invitation_role,omitempty"`
+	InvitationEmail string `json:"invitation_email,omitempty"`
 }
 
 // Local says whether somebody signs in here rather than at an identity provider, or will.

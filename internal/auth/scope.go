@@ -80,6 +80,10 @@ func (p Principal) Covers(other Principal) bool {
 	return other.Role.Valid()
 }
 
+// Covers says whether a role may do all that another may. It is asked besides Principal.Covers where somebody hands out credentials: a scope that holds a
+// mightier role to little would still be that role to whoever looks at roles alone.
+func (r Role) Covers(other Role) bool { return Principal{Role: r}.Covers(Principal{Role: other}) }
+
 // ScopeText writes permissions as OAuth does.
 func ScopeText(of []Permission) string {
 	words := make([]string, 0, len(of))

@@ -78,21 +78,21 @@ func (s *Sessions) Authenticate(ctx context.Context, cookie string, now time.Tim
 		if err != nil {
 			return r, err
 		}
-		return r, s.used(ctx, &r, now)
+		s.used(ctx, &r, now)
+		return r, nil
 	})
 }
 
-// used notes that a session was used, and its member with it, to the minute. One that has ended by then stays so.
-func (s *Sessions) used(ctx context.Context, r *store.Resource, now time.Time) error {
+// used notes that a session was used, and its member with it, to the minute. One that has ended by then stays so. Where it cannot be noted, as on a disk
+// that is full, the person goes on: the session ends by the use that is stored.
+func (s *Sessions) used(ctx context.Context, r *store.Resource, now time.Time) {
 	session, err := sessionOf(r)
 	if err != nil || now.Sub(r.UsedAt) < useEvery || !session.Good(r.UsedAt, now) {
-		return err
+		return // who it is is told from the same body
 	}
-	if err := s.catalog.Touch(ctx, []store.Use{{Tenant: r.Tenant, Kind: store.KindSession, Slug: r.Slug, At: now}, {Tenant: r.Tenant, Kind: store.KindMember, Slug: session.Member, At: now}}); err != nil {
-		return err
+	if err := s.catalog.Touch(ctx, []store.Use{{Tenant: r.Tenant, Kind: store.KindSession, Slug: r.Slug, At: now}, {Tenant: r.Tenant, Kind: store.KindMember, Slug: session.Member, At: now}}); err == nil {
+		r.UsedAt = now
 	}
-	r.UsedAt = now
-	return nil
 }
 
 // Holds says whether the principal of a session is still what it was: false once the session has ended, or the member has another role. Where that

@@ -366,12 +366,13 @@ func TestAScopedKeyMakesNoMightierOne(t *testing.T) {
 		ask Key
 		ok  bool
 	}{
-		"all of a role":          {Key{Role: RoleIngest}, false}, // tenant:read is not in the scope
-		"within its scope":       {Key{Role: RoleIngest, Scopes: []Permission{EventsWrite}}, true},
-		"its own":                {Key{Role: RoleAdmin, Scopes: []Permission{KeysWrite, EventsWrite}}, true},
-		"more than it has":       {Key{Role: RoleAdmin, Scopes: []Permission{KeysWrite, EventsRead}}, false},
-		"all of its own role":    {Key{Role: RoleAdmin}, false},
-		"a role without a table": {Key{Role: "god", Scopes: []Permission{EventsWrite}}, false},
+		"all of a role":                     {Key{Role: RoleIngest}, false}, // tenant:read is not in the scope
+		"within its scope":                  {Key{Role: RoleIngest, Scopes: []Permission{EventsWrite}}, true},
+		"its own":                           {Key{Role: RoleAdmin, Scopes: []Permission{KeysWrite, EventsWrite}}, true},
+		"more than it has":                  {Key{Role: RoleAdmin, Scopes: []Permission{KeysWrite, EventsRead}}, false},
+		"all of its own role":               {Key{Role: RoleAdmin}, false},
+		"a mightier role held to its scope": {Key{Role: RoleOwner, Scopes: []Permission{KeysWrite}}, false}, // SCIM looks at the role
+		"a role without a table":            {Key{Role: "god", Scopes: []Permission{EventsWrite}}, false},
 	} {
 		_, _, err := b.ring.Make(t.Context(), "acme", c.ask, by)
 		if ok := err == nil; ok != c.ok {

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/store"
@@ -36,7 +37,7 @@ const (
 	IfPresent Condition = -2
 )
 
-// Catalog reads and writes configured things, and tells others when something has changed.
+// Catalog reads and writes configured things, and tells others when definitions have changed.
 type Catalog struct {
 	store    store.Catalog
 	announce func(tenant.ID)
@@ -45,7 +46,7 @@ type Catalog struct {
 	hooks    memo[string, Entry[Source]]
 }
 
-// New makes a Catalog over a store. Announce is called after each change.
+// New makes a Catalog over a store. Announce is called after each change of what definitions are compiled from.
 func New(s store.Catalog, announce func(tenant.ID), now func() time.Time) *Catalog {
 	return &Catalog{store: s, announce: announce, now: now}
 }
@@ -110,7 +111,7 @@ func put[T any](ctx context.Context, c *Catalog, ch change, v T) (Entry[T], erro
 	if err != nil {
 		return Entry[T]{}, err
 	}
-	c.announce(ch.tenant)
+	c.changed(ch.tenant, ch.kind)
 	return decode[T](&r)
 }
 
@@ -121,8 +122,14 @@ func (c *Catalog) remove(ctx context.Context, t tenant.ID, k store.Kind, slug st
 	if err := c.store.Delete(ctx, store.Delete{Tenant: t, Kind: k, Slug: slug, IfRevision: int64(when)}); err != nil {
 		return err
 	}
-	c.announce(t)
+	c.changed(t, k)
 	return nil
+}
+
+func (c *Catalog) changed(t tenant.ID, k store.Kind) {
+	if slices.Contains(definitionKinds(), k) {
+		c.announce(t)
+	}
 }
 
 // Tenant returns a tenant or store.ErrNotFound.

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -20,17 +21,22 @@ type Definitions struct {
 	Quotas  tenant.Quotas
 }
 
-// Registry compiles what tenants have configured, once for each revision of the catalog.
+// Registry compiles what tenants have configured, once for each change of that. Most of what moves the catalog's revision is about people and their sessions.
 type Registry struct {
 	catalog *Catalog
 	log     *slog.Logger
 
 	mu       sync.Mutex
 	revision int64
+	made     fingerprint // what the definitions were compiled from
+	number   int64       // how often they were
 	tenants  map[tenant.ID]Definitions
 	order    []tenant.ID
 	programs map[programKey]*metric.Program
 }
+
+// fingerprint tells whether anything is defined otherwise.
+type fingerprint [sha256.Size]byte
 
 type programKey struct {
 	tenant   tenant.ID
@@ -71,10 +77,26 @@ func (r *Registry) All(ctx context.Context) ([]Definitions, error) {
 	return out, nil
 }
 
+// Generation is another one when definitions have changed; those that are read after it are at least that new.
+func (r *Registry) Generation(ctx context.Context) (int64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.load(ctx)
+	return r.number, err
+}
+
 func (r *Registry) load(ctx context.Context) error {
 	revision, err := r.catalog.Revision(ctx)
 	if err != nil || revision == r.revision {
 		return err
+	}
+	made, err := r.fingerprint(ctx)
+	if err != nil {
+		return err
+	}
+	if r.number > 0 && made == r.made {
+		r.revision = revision
+		return nil
 	}
 	tenants, err := r.catalog.Tenants(ctx)
 	if err != nil {
@@ -92,8 +114,31 @@ func (r *Registry) load(ctx context.Context) error {
 		all[t.ID] = d
 		order = append(order, t.ID)
 	}
-	r.tenants, r.order, r.programs, r.revision = all, order, programs, revision
+	r.tenants, r.order, r.programs, r.revision, r.made = all, order, programs, revision, made
+	r.number++
 	return nil
+}
+
+// fingerprint reads all that definitions are compiled from.
+func (r *Registry) fingerprint(ctx context.Context) (f fingerprint, err error) {
+	hash := sha256.New()
+	for _, kind := range definitionKinds() {
+		rs, err := r.catalog.store.List(ctx, "", kind)
+		if err != nil {
+			return f, err
+		}
+		_, _ = fmt.Fprintf(hash, "%s %d\n", kind, len(rs)) // never fails
+		for i := range rs {
+			_, _ = fmt.Fprintf(hash, "%q %q %d %d\n", rs[i].Tenant, rs[i].Slug, rs[i].ID, rs[i].Revision)
+		}
+	}
+	hash.Sum(f[:0])
+	return f, nil
+}
+
+// definitionKinds are what definitions are compiled from.
+func definitionKinds() []store.Kind {
+	return []store.Kind{store.KindTenant, store.KindMetric, store.KindRule}
 }
 
 func (r *Registry) compile(ctx context.Context, t tenant.ID, kept map[programKey]*metric.Program) (Definitions, error) {

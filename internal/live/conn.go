@@ -66,7 +66,9 @@ func (h *Hub) Serve(w http.ResponseWriter, r *http.Request, p auth.Principal, ho
 		h.conns[c.number] = c
 	}
 	h.cmu.Unlock()
-	if closed {
+	if closed { // while the handshake went on
+		f := stopping()
+		_ = c.wire.last(f.frame(), time.Now().Add(closeTimeout))
 		_ = c.wire.Close()
 		return
 	}
@@ -183,6 +185,9 @@ func (c *conn) end() {
 	delete(c.hub.conns, c.number)
 	c.hub.cmu.Unlock()
 }
+
+// stopping is what clients are told when the server goes.
+func stopping() farewell { return farewell{websocket.StatusGoingAway, "the server is stopping"} }
 
 // bye tells a client why it has to go, and waits until it has gone, or has had the time to.
 func (c *conn) bye(f farewell) {

@@ -36,6 +36,15 @@ func TestAClientIsToldThatTheServerStops(t *testing.T) {
 	}
 }
 
+func TestAClientThatComesWhileTheServerStopsIsToldSo(t *testing.T) {
+	r := newRig(t)
+	r.hub.Close()
+	c := r.dial("t")
+	if _, _, err := c.ws.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Error(err)
+	}
+}
+
 func TestClientsAndTheServerPingEachOther(t *testing.T) {
 	r := newRig(t)
 	c := r.dial("t")

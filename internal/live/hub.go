@@ -20,8 +20,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/coder/websocket"
-
 	"github.com/pulsestream/pulsestream/internal/alert"
 	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/metric"
@@ -373,7 +371,7 @@ func (h *Hub) Close() {
 	h.closed = true
 	var told sync.WaitGroup
 	for _, c := range h.conns {
-		told.Go(func() { c.bye(farewell{websocket.StatusGoingAway, "the server is stopping"}) })
+		told.Go(func() { c.bye(stopping()) })
 	}
 	go func() {
 		told.Wait()

@@ -314,7 +314,14 @@ func (s *session) flush(ctx context.Context) error {
 	return s.settle(ctx)
 }
 
+// readopt takes up the definitions when they have changed.
 func (s *session) readopt(ctx context.Context) error {
+	switch generation, err := s.cfg.Configuration.Generation(ctx); {
+	case err != nil:
+		return fmt.Errorf("load definitions: %w", err)
+	case generation == s.generation:
+		return nil
+	}
 	if err := s.flush(ctx); err != nil {
 		return err
 	}

@@ -53,6 +53,8 @@ type Definitions struct {
 
 // Configuration gives the definitions of all tenants as they are now.
 type Configuration interface {
+	// Generation is another one when definitions have changed. Those that are read after it are at least that new.
+	Generation(ctx context.Context) (int64, error)
 	Definitions(ctx context.Context) ([]Definitions, error)
 }
 

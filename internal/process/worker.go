@@ -125,6 +125,7 @@ type session struct {
 	ids        []entry // scratch: the identities of the message in hand
 	rules      *alert.Evaluator
 	defs       map[tenant.ID]*metric.Set
+	generation int64       // of the definitions
 	none       *metric.Set // of a tenant that is not known yet: its metrics are filled when it is
 	fills      map[metricKey]*store.Fill
 	held       map[store.QuarantineKey]bool // what is in quarantine
@@ -238,10 +239,15 @@ func (s *session) restore(ctx context.Context) error {
 // what is stored and what will come meet without gap or overlap at the offset. It returns what live charts are to be told of the
 // past of metrics that they do not know yet.
 func (s *session) adopt(ctx context.Context) ([]series.Delta, error) {
+	generation, err := s.cfg.Configuration.Generation(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("load definitions: %w", err)
+	}
 	configured, err := s.cfg.Configuration.Definitions(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("load definitions: %w", err)
 	}
+	s.generation = generation
 	clear(s.defs)
 	s.plans = plans{bound: s.bound}
 	var rules []alert.Bound

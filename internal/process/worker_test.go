@@ -31,13 +31,30 @@ type rig struct {
 }
 
 type configuration struct {
-	mu   sync.Mutex
-	defs []process.Definitions
+	mu         sync.Mutex
+	defs       []process.Definitions
+	generation int64
+	asked      int // how often whether they have changed
+	read       int // how often they were read
+}
+
+func (c *configuration) Generation(context.Context) (int64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked++
+	return c.generation, nil
+}
+
+func (c *configuration) counts() (asked, read int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.asked, c.read
 }
 
 func (c *configuration) Definitions(context.Context) ([]process.Definitions, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.read++
 	return c.defs, nil
 }
 
@@ -60,6 +77,7 @@ func (c *configuration) set(t *testing.T, rules []alert.Rule, defs ...metric.Def
 	}
 	c.mu.Lock()
 	c.defs = []process.Definitions{d}
+	c.generation++
 	c.mu.Unlock()
 }
 
@@ -332,6 +350,25 @@ func TestCommitsThatFailBeforeOrAfterTheyTookEffectLoseAndDoubleNothing(t *testi
 		r.until("committed", func() bool { return r.offset() >= last })
 	}
 	r.exactlyOnce(n)
+}
+
+func TestAWorkerReadsDefinitionsOnlyWhenTheyHaveChanged(t *testing.T) {
+	r := newRig(t)
+	w, _ := r.start(nil)
+	r.until("begun", func() bool { _, read := r.conf.counts(); return read == 1 })
+	refresh := func() {
+		before, _ := r.conf.counts()
+		w.Refresh()
+		r.until("looked", func() bool { asked, _ := r.conf.counts(); return asked > before })
+	}
+	refresh()
+	refresh() // the one before has come to its end when this one is looked at
+	if _, read := r.conf.counts(); read != 1 {
+		t.Errorf("definitions that have not changed were read %d times", read)
+	}
+	r.conf.set(t, nil)
+	w.Refresh()
+	r.until("read", func() bool { _, read := r.conf.counts(); return read == 2 })
 }
 
 func TestANewMetricIsFilledFromStoredEventsWhileNewOnesCome(t *testing.T) {

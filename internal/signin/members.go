@@ -73,6 +73,7 @@ func (s *Service) invitation(t tenant.ID, id string, m *auth.Member, resets bool
 	secret := secretToken()
 	i := Invitation{Token: string(t) + "." + id + "." + secret, Ends: s.Now().UTC().Add(invitationTTL)}
 	m.Secrets.Invitation, m.Secrets.InvitationEnds, m.Secrets.InvitationResets = hashed(secret), i.Ends, resets
+	m.Secrets.InvitationRole, m.Secrets.InvitationEmail = m.Role, m.Email
 	return i
 }
 
@@ -85,10 +86,14 @@ func (s *Service) Accept(ctx context.Context, token, password, code, name string
 	if err := s.checkPassword(ctx, &e, password, name); err != nil {
 		return Begun{}, err
 	}
+	if err := s.failures.take(e.Tenant, e.Value.Email, from.Address, s.Now()); err != nil { // whoever has only the invitation may not guess at the code
+		return Begun{}, err
+	}
 	hash, err := s.hasher.hash(ctx, password)
 	if err != nil {
 		return Begun{}, err
 	}
+	t, email := e.Tenant, e.Value.Email
 	ctx = from.as(ctx, &e)
 	e, err = s.changing(audit.Doing(ctx, "member.accept"), e, func(m *auth.Member) error {
 		if !s.good(m, secret) {
@@ -114,6 +119,11 @@ func (s *Service) Accept(ctx context.Context, token, password, code, name string
 		}
 		return nil
 	})
+	if errors.Is(err, ErrWrongCode) {
+		s.failed(ctx, Failure{Tenant: t, Method: auth.MethodPassword, From: from, Reason: "the code shown with an invitation is wrong"})
+		return Begun{}, err
+	}
+	s.failures.forgive(t, email, from.Address, false, s.Now())
 	if err != nil {
 		return Begun{}, err
 	}
@@ -137,8 +147,11 @@ func (s *Service) invited(ctx context.Context, token string) (e catalog.Entry[au
 	return e, parts[2], err
 }
 
+// good says whether a secret is that of the member's invitation. One is for who the member was then: whoever has made it, or has read it, may have no say over
+// somebody mightier, and it has gone to that address.
 func (s *Service) good(m *auth.Member, secret string) bool {
-	return m.Secrets.Invitation != "" && same(m.Secrets.Invitation, hashed(secret)) && s.Now().Before(m.Secrets.InvitationEnds) && m.State != auth.MemberDisabled
+	return m.Secrets.Invitation != "" && same(m.Secrets.Invitation, hashed(secret)) && s.Now().Before(m.Secrets.InvitationEnds) && m.State != auth.MemberDisabled &&
+		m.Secrets.InvitationRole.Covers(m.Role) && m.Secrets.InvitationEmail == m.Email
 }
 
 // checkPassword knows what the member and the tenant are called.
@@ -181,6 +194,9 @@ func (s *Service) Change(ctx context.Context, by auth.Principal, id string, to C
 		if last, err := s.lastOwner(ctx, &e); err != nil || last {
 			return e, cmp.Or(err, ErrLastOwner)
 		}
+	}
+	if m.State == auth.MemberDisabled { // also when they are enabled again
+		m.Secrets.Invitation, m.Secrets.InvitationEnds, m.Secrets.InvitationResets = "", time.Time{}, false
 	}
 	if when <= 0 {
 		when = catalog.Condition(e.Revision) // what was looked at is what is changed
@@ -229,4 +245,7 @@ func (s *Service) lastOwner(ctx context.Context, e *catalog.Entry[auth.Member]) 
 	return true, err
 }
 
-func isOwner(m *auth.Member) bool { return m.Role == auth.RoleOwner && m.State == auth.MemberActive }
+// isOwner says whether a member is an owner who has a way in.
+func isOwner(m *auth.Member) bool {
+	return m.Role == auth.RoleOwner && m.State == auth.MemberActive && (m.Secrets.Password != "" || len(m.Identities) > 0)
+}

@@ -21,17 +21,7 @@ func (s *Service) PutProvider(ctx context.Context, by auth.Principal, slug strin
 	if err != nil {
 		return e, false, err
 	}
-	for i := range members {
-		if m := &members[i].Value; m.Provisioned != nil && len(m.Identities) == 0 && !Covers(by, m.Role) {
-			return e, false, ErrMightier // the first provider is where they come from: see unlinked
-		}
-		for _, identity := range members[i].Value.Identities {
-			if identity.Provider == slug && !Covers(by, members[i].Value.Role) {
-				return e, false, ErrMightier
-			}
-		}
-	}
-	if !coversProvider(by, &p) || !created && !coversProvider(by, &old.Value) {
+	if !coversComers(by, slug, members) || !coversProvider(by, &p) || !created && !coversProvider(by, &old.Value) {
 		return e, false, ErrMightier
 	}
 	if !created && when <= 0 && when != catalog.IfMissing {
@@ -42,6 +32,22 @@ func (s *Service) PutProvider(ctx context.Context, by auth.Principal, slug strin
 	}
 	e, err = s.Catalog.PutProvider(ctx, by.Tenant, slug, p, when)
 	return e, created, err
+}
+
+// coversComers says whether somebody covers all who come by a provider, or will: whom a directory has made without an identity comes by the first that there is.
+func coversComers(by auth.Principal, slug string, members []catalog.Entry[auth.Member]) bool {
+	for i := range members {
+		m := &members[i].Value
+		if m.Provisioned != nil && len(m.Identities) == 0 && !Covers(by, m.Role) {
+			return false
+		}
+		for _, identity := range m.Identities {
+			if identity.Provider == slug && !Covers(by, m.Role) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func coversProvider(by auth.Principal, p *catalog.Provider) bool {
@@ -62,7 +68,11 @@ func (s *Service) RemoveProvider(ctx context.Context, by auth.Principal, slug st
 	if err != nil {
 		return err
 	}
-	if !coversProvider(by, &old.Value) {
+	members, err := s.Catalog.Members(ctx, by.Tenant)
+	if err != nil {
+		return err
+	}
+	if !coversComers(by, slug, members) || !coversProvider(by, &old.Value) {
 		return ErrMightier
 	}
 	if err := s.Catalog.DeleteProvider(ctx, by.Tenant, slug, when); err != nil {

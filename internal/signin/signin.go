@@ -149,6 +149,15 @@ func (s *Service) begin(ctx context.Context, m catalog.Entry[auth.Member], metho
 	if err != nil {
 		return Begun{}, err
 	}
+	if method == auth.MethodPassword { // one that was changed meanwhile has ended the sessions that there were
+		now, err := s.Catalog.Member(ctx, m.Tenant, m.Slug)
+		if err == nil && now.Value.Secrets.Password != m.Value.Secrets.Password {
+			err = ErrRefused
+		}
+		if err != nil {
+			return Begun{}, errors.Join(err, s.end(ctx, m.Tenant, id))
+		}
+	}
 	if from.Session != "" {
 		if err := s.end(ctx, from.Tenant, from.Session); err != nil {
 			return Begun{}, err

@@ -422,6 +422,56 @@ func TestAnInvitationIsGoodOnceForAWeekAndOnlyTheLast(t *testing.T) {
 	}
 }
 
+func TestAnInvitationIsForWhoTheMemberWasThen(t *testing.T) {
+	for name, change := range map[string]Change{"a mightier role": {Role: auth.RoleOwner}, "another address": {Email: "eve@example.com"}, "disabled meanwhile": {State: auth.MemberDisabled}} {
+		h := newHouse(t)
+		id, token := h.invite("ada@example.com")
+		if _, err := h.Change(t.Context(), owner(), id, change, catalog.Always); err != nil {
+			t.Fatal(name, err)
+		}
+		if change.State == auth.MemberDisabled {
+			if _, err := h.Change(t.Context(), owner(), id, Change{State: auth.MemberActive}, catalog.Always); err != nil {
+				t.Fatal(name, err)
+			}
+		}
+		if _, err := h.Accept(t.Context(), token, goodPassword, "", "", Origin{}); !errors.Is(err, ErrInvitation) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	h := newHouse(t)
+	id, token := h.invite("ada@example.com")
+	if _, err := h.Change(t.Context(), owner(), id, Change{Role: auth.RoleViewer}, catalog.Always); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Accept(t.Context(), token, goodPassword, "", "", Origin{}); err != nil {
+		t.Errorf("a lesser role: %v", err)
+	}
+}
+
+func TestWhoHasOnlyAnInvitationCannotGuessTheCode(t *testing.T) {
+	h := newHouse(t)
+	begun, p := h.join("ada@example.com")
+	secret, _ := h.enrol(p)
+	_, i, err := h.Reinvite(t.Context(), owner(), begun.Member.Slug, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var limited *LimitedError
+	tries := 0
+	for ; !errors.As(err, &limited) && tries < 1000; tries++ {
+		if _, err = h.Accept(t.Context(), i.Token, nextPassword, "000000", "", Origin{Address: "192.0.2.9"}); err == nil {
+			t.Fatal("a code was guessed")
+		}
+	}
+	if tries > 60 {
+		t.Errorf("%d tries at once: %v", tries, err)
+	}
+	h.now = h.now.Add(time.Hour)
+	if _, err := h.Accept(t.Context(), i.Token, nextPassword, h.code(secret), "", Origin{Address: "192.0.2.9"}); err != nil {
+		t.Errorf("the right one, later: %v", err)
+	}
+}
+
 func TestWhoeverResetsAPasswordNeedsTheCodeUnlessItIsResetToo(t *testing.T) {
 	h := newHouse(t)
 	begun, p := h.join("ada@example.com")

@@ -274,12 +274,38 @@ func (r *keyring) put(ctx context.Context, w *wrapped, ifRevision int64) error {
 	return err
 }
 
-// rewrap has all data keys wrapped by the current master key. It does not matter who does it, nor how often.
+// rewraps is how often it is tried to have all data keys under one master key while somebody else changes them.
+const rewraps = 4
+
+// rewrap has all data keys wrapped by the current master key, and ends well only after the catalog was seen so: the master key before may be forgotten then.
 func (r *keyring) rewrap(ctx context.Context) (changed int, err error) {
-	if err := r.load(ctx); err != nil {
-		return 0, err
+	for range rewraps {
+		if err := r.load(ctx); err != nil {
+			return changed, err
+		}
+		var n int
+		n, err = r.rewrapOthers(ctx)
+		if err == nil && n == 0 {
+			return changed, nil
+		}
+		if err != nil && !errors.Is(err, store.ErrConflict) {
+			return changed, err
+		}
+		changed += n
 	}
+	if err == nil {
+		err = errors.New("the data keys are changed again and again: try again")
+	}
+	return changed, err
+}
+
+// rewrapOthers wraps the data keys that are not under the current master key as far as this process has looked. It is a conflict when one was changed meanwhile.
+func (r *keyring) rewrapOthers(ctx context.Context) (changed int, err error) {
 	masters := r.masterKeys()
+	if len(masters) == 0 {
+		return 0, ErrNoKey
+	}
+	var conflict error
 	for _, k := range r.list() {
 		w := k.wrapped
 		if w.Master == masters[0].ID() && w.Own == r.own {
@@ -292,11 +318,14 @@ func (r *keyring) rewrap(ctx context.Context) (changed int, err error) {
 		if err := r.wrap(ctx, &w, key); err != nil {
 			return changed, err
 		}
-		err = r.put(ctx, &w, k.revision)
-		if err != nil && !errors.Is(err, store.ErrConflict) {
+		switch err := r.put(ctx, &w, k.revision); {
+		case errors.Is(err, store.ErrConflict):
+			conflict = fmt.Errorf("data key %d was changed meanwhile: try again: %w", w.Number, err)
+		case err != nil:
 			return changed, fmt.Errorf("store data key %d under the master key %s: %w", w.Number, w.Master, err)
+		default:
+			changed++
 		}
-		changed++
 	}
-	return changed, r.load(ctx)
+	return changed, conflict
 }

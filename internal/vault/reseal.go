@@ -60,7 +60,8 @@ func (v *Catalog) Run(ctx context.Context) {
 
 // pass is one look at all bodies.
 func (v *Catalog) pass(ctx context.Context) {
-	v.state(true, nil)
+	v.turn.Lock()
+	defer v.turn.Unlock()
 	began := time.Now()
 	n, err := v.reseal(ctx)
 	if err == nil {
@@ -69,7 +70,7 @@ func (v *Catalog) pass(ctx context.Context) {
 	if ctx.Err() != nil {
 		err = nil // it is gone on with after the next start
 	}
-	v.state(false, err)
+	v.ended(err)
 	if err != nil {
 		v.log.ErrorContext(ctx, "secrets in the catalog could not be encrypted anew; it is tried again within the hour", "error.message", err.Error())
 	}
@@ -78,10 +79,11 @@ func (v *Catalog) pass(ctx context.Context) {
 	}
 }
 
-func (v *Catalog) state(working bool, err error) {
+// ended notes how it ended.
+func (v *Catalog) ended(err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.working, v.trouble = working, ""
+	v.trouble = ""
 	if err != nil {
 		v.trouble = err.Error()
 	}
@@ -160,15 +162,12 @@ func (v *Catalog) Rotate(ctx context.Context) error {
 	if !v.keys.encrypts() {
 		return ErrPlain
 	}
-	v.mu.Lock()
-	if v.working {
-		v.mu.Unlock()
+	if !v.turn.TryLock() {
 		return ErrRotating
 	}
-	v.working = true
-	v.mu.Unlock()
+	defer v.turn.Unlock()
 	err := v.rotate(ctx)
-	v.state(false, nil)
+	v.ended(nil)
 	if err != nil {
 		return err
 	}

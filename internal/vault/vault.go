@@ -33,8 +33,9 @@ type Catalog struct {
 
 	work chan struct{} // asks Run to look for bodies that are to be sealed anew
 
+	turn sync.Mutex // of a look or of a rotation: one that writes data keys while the other forgets a master key would lose what they open
+
 	mu      sync.Mutex
-	working bool
 	trouble string // why the last look did not come to its end
 }
 

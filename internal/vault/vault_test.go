@@ -556,3 +556,65 @@ func (o *oneRow) List(_ context.Context, _ tenant.ID, k store.Kind) ([]store.Res
 	}
 	return nil, nil
 }
+
+// meddler changes data keys just before somebody else does, as another process may.
+type meddler struct {
+	store.Catalog
+	times int
+	now   func()
+}
+
+func (m *meddler) Put(ctx context.Context, p store.Put) (store.Resource, error) {
+	if p.Kind == vault.KindDataKey && p.IfRevision > 0 {
+		if m.now != nil {
+			m.now()
+		}
+		if m.times > 0 {
+			m.times--
+			r, err := m.Get(ctx, p.Tenant, p.Kind, p.Slug)
+			if err != nil {
+				return r, err
+			}
+			if _, err := m.Catalog.Put(ctx, store.Put{Tenant: p.Tenant, Kind: p.Kind, Slug: p.Slug, Body: r.Body, At: p.At}); err != nil {
+				return store.Resource{}, err
+			}
+		}
+	}
+	return m.Catalog.Put(ctx, p)
+}
+
+func TestAMasterKeyIsForgottenOnlyWhenNoDataKeyIsLeftUnderIt(t *testing.T) {
+	for times, ends := range map[int]bool{1: true, 100: false} {
+		dir := folder(t)
+		own := vault.OwnIn(dir)
+		under := lite(t, dir)
+		m := &meddler{Catalog: under}
+		v := sealing(t, m, own)
+		put(t, v, source("shop"))
+		m.times = times
+		err := v.Rotate(t.Context())
+		if (err == nil) != ends || err != nil && !strings.Contains(err.Error(), "data key 1 was changed meanwhile: try again") {
+			t.Errorf("changed %d times meanwhile: %v", times, err)
+		}
+		wantSource(t, sealing(t, under, own), source("shop"))
+	}
+}
+
+func TestARotationDoesNotBeginWhileALookWritesDataKeys(t *testing.T) {
+	dir := folder(t)
+	m := &meddler{Catalog: lite(t, dir)}
+	put(t, sealing(t, m, vault.Given{}), source("shop")) // so that the first look has something to write
+	v := sealing(t, m, vault.OwnIn(dir))
+	put(t, v, source("till"))
+	looked := false
+	m.now = func() {
+		looked = true
+		if err := v.Rotate(t.Context()); !errors.Is(err, vault.ErrRotating) {
+			t.Errorf("a rotation within a look: %v", err)
+		}
+	}
+	v.Pass(t.Context())
+	if m.now = nil; !looked {
+		t.Error("the look has written no data key")
+	}
+}

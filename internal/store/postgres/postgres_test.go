@@ -43,6 +43,7 @@ func TestPostgres(t *testing.T) {
 		"a long retention is kept":                                  aLongRetentionIsKept,
 		"another process sees a change soon, and at once when told": anotherProcessSeesAChangeSoonAndAtOnceWhenTold,
 		"compaction leaves one row for each series":                 compactionLeavesOneRowForEachSeries,
+		"processes that keep the book do not lock each other out":   processesThatKeepTheBookDoNotLockEachOtherOut,
 		"a tail of transitions misses none":                         aTailOfTransitionsMissesNone,
 		"a commit whose owner is gone is taken back":                aCommitWhoseOwnerIsGoneIsTakenBack,
 		"reads that stop early leave no connection behind":          readsThatStopEarlyLeaveNoConnectionBehind,

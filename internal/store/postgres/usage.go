@@ -1,8 +1,10 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -25,8 +27,11 @@ const (
 			revision = u.revision + 1 WHERE excluded.events > u.events OR excluded.bytes > u.bytes OR excluded.series > u.series`
 	notifiedSQL = `INSERT INTO usage_book AS u (tenant, hour, notifications) VALUES ($1, $2, 1)
 		ON CONFLICT (tenant, hour) DO UPDATE SET notifications = u.notifications + 1, revision = u.revision + 1`
-	billSQL = `UPDATE usage_book u SET billed = greatest(u.billed, d.billed) FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS d (tenant, hour, billed)
-		WHERE u.tenant = d.tenant AND u.hour = d.hour`
+	// Rows are locked in one order, as with touchSQL.
+	billSQL = `WITH told AS (SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS d (tenant, hour, billed)),
+		held AS (SELECT u.tenant, u.hour, d.billed FROM usage_book u JOIN told d ON u.tenant = d.tenant AND u.hour = d.hour
+			ORDER BY u.tenant, u.hour FOR NO KEY UPDATE OF u)
+		UPDATE usage_book u SET billed = greatest(u.billed, h.billed) FROM held h WHERE u.tenant = h.tenant AND u.hour = h.hour`
 
 	usageColumns = `tenant, hour, events, bytes, series, queries, notifications, revision, billed`
 	usageSQL     = `SELECT ` + usageColumns + ` FROM usage_book WHERE hour >= $1 AND hour < $2 AND ($3::text = '' OR tenant = $3) ORDER BY tenant, hour`
@@ -95,6 +100,9 @@ func (b book) change(ctx context.Context, op, sql string, rows []store.Usage, co
 	if len(rows) == 0 {
 		return nil
 	}
+	rows = slices.SortedFunc(slices.Values(rows), func(a, b store.Usage) int { // rows are locked in this order, so that two processes do not wait for each other
+		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), a.Hour.Compare(b.Hour))
+	})
 	var t table
 	column(&t, rows, func(u *store.Usage) string { return string(u.Tenant) })
 	column(&t, rows, func(u *store.Usage) int64 { return store.HourOf(u.Hour) })
