@@ -80,7 +80,7 @@ func (a *api) accountRoutes() {
 			Origin
 			Body codeInput
 		}) (*secretly[recoveryView], error) {
-			codes, err := a.People.ConfirmTOTP(ctx, p, in.Body.Code, a.from(in.request))
+			codes, err := a.People.ConfirmTOTP(ctx, p, in.Body.Code)
 			return &secretly[recoveryView]{Status: http.StatusOK, NoStore: noStore, Body: recoveryView{codes}}, err
 		})
 	own(a, operation{method: http.MethodDelete, path: "/v1/members/me/totp", id: "end-totp", tag: tag, status: http.StatusNoContent,
@@ -89,7 +89,7 @@ func (a *api) accountRoutes() {
 			Origin
 			Body codeInput
 		}) (*struct{}, error) {
-			return nil, a.People.EndTOTP(ctx, p, in.Body.Code, a.from(in.request))
+			return nil, a.People.EndTOTP(ctx, p, in.Body.Code)
 		})
 }
 

@@ -83,8 +83,8 @@ func (s *Service) NewTOTP(ctx context.Context, by auth.Principal, password strin
 }
 
 // ConfirmTOTP has codes asked for from now on, and gives codes that take their place when the app is lost, this once.
-func (s *Service) ConfirmTOTP(ctx context.Context, by auth.Principal, code string, from Origin) (recovery []string, err error) {
-	err = s.withCode(ctx, by, from, func(m *auth.Member) error {
+func (s *Service) ConfirmTOTP(ctx context.Context, by auth.Principal, code string) (recovery []string, err error) {
+	err = s.withCode(ctx, by, func(m *auth.Member) error {
 		if m.Secrets.TOTPNext == "" {
 			return ErrNoTOTP
 		}
@@ -100,8 +100,8 @@ func (s *Service) ConfirmTOTP(ctx context.Context, by auth.Principal, code strin
 }
 
 // EndTOTP has no codes asked for any more.
-func (s *Service) EndTOTP(ctx context.Context, by auth.Principal, code string, from Origin) error {
-	return s.withCode(ctx, by, from, func(m *auth.Member) error {
+func (s *Service) EndTOTP(ctx context.Context, by auth.Principal, code string) error {
+	return s.withCode(ctx, by, func(m *auth.Member) error {
 		if m.Secrets.TOTP == "" {
 			return ErrNoTOTP
 		}
@@ -114,7 +114,7 @@ func (s *Service) EndTOTP(ctx context.Context, by auth.Principal, code string, f
 }
 
 // withCode changes the member who asks by means of a code. Wrong ones are limited by the session.
-func (s *Service) withCode(ctx context.Context, by auth.Principal, from Origin, change func(*auth.Member) error) error {
+func (s *Service) withCode(ctx context.Context, by auth.Principal, change func(*auth.Member) error) error {
 	e, err := s.own(ctx, by)
 	if err != nil {
 		return err

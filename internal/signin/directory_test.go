@@ -153,3 +153,30 @@ func TestAnIdentityThatWasSomebodyElsesOnceIsAnotherMember(t *testing.T) {
 		t.Errorf("%s %v", again.Member.Slug, err)
 	}
 }
+
+func TestNothingIsHeldUpWhileAnIdentityProviderIsAskedWhoItIs(t *testing.T) {
+	h := newHouse(t)
+	h.corp()
+	asked := false
+	d := h.Directory(owner(), func(context.Context, *catalog.Entry[catalog.Provider]) (string, error) {
+		asked = true
+		if !h.owners.mutex("acme").TryLock() {
+			return "", errors.New("the tenant is locked")
+		}
+		h.owners.Unlock("acme")
+		return corpIssuer, nil
+	})
+	made, err := d.PutUser(t.Context(), scim.User{UserName: "ada", ExternalID: "u-1", Active: true}, "")
+	if err != nil || !asked {
+		t.Fatal(asked, err)
+	}
+	made.DisplayName = "Ada"
+	if _, err := d.PutUser(t.Context(), made, ""); err != nil {
+		t.Error(err)
+	}
+	h.owners.Lock("acme")
+	defer h.owners.Unlock("acme")
+	if !h.owners.mutex("other").TryLock() {
+		t.Error("one tenant holds up another")
+	}
+}

@@ -112,7 +112,7 @@ func (h *house) enrol(p auth.Principal) (secret string, recovery []string) {
 	if err := h.signIn("ada@example.com", goodPassword, ""); err != nil {
 		h.t.Fatalf("a secret that was not confirmed counts: %v", err)
 	}
-	recovery, err = h.ConfirmTOTP(h.t.Context(), p, h.code(secret), Origin{})
+	recovery, err = h.ConfirmTOTP(h.t.Context(), p, h.code(secret))
 	if err != nil || len(recovery) != recoveryCount {
 		h.t.Fatal(recovery, err)
 	}
@@ -171,11 +171,11 @@ func TestATOTPCodeIsGoodOnceAndOnlyNearItsTime(t *testing.T) {
 	if err := h.signIn("ada@example.com", goodPassword, ahead); err != nil {
 		t.Errorf("a clock that is half a minute ahead: %v", err)
 	}
-	if err := h.EndTOTP(t.Context(), p, ahead, Origin{}); !errors.Is(err, ErrWrongCode) {
+	if err := h.EndTOTP(t.Context(), p, ahead); !errors.Is(err, ErrWrongCode) {
 		t.Errorf("a used code ends it: %v", err)
 	}
 	h.now = h.now.Add(5 * totpStep * time.Second)
-	if err := h.EndTOTP(t.Context(), p, h.code(secret), Origin{}); err != nil {
+	if err := h.EndTOTP(t.Context(), p, h.code(secret)); err != nil {
 		t.Error(err)
 	}
 	if err := h.signIn("ada@example.com", goodPassword, ""); err != nil {
