@@ -88,7 +88,7 @@ func (s *Sessions) Authenticate(ctx context.Context, cookie string, now time.Tim
 func (s *Sessions) used(ctx context.Context, r *store.Resource, now time.Time) {
 	session, err := sessionOf(r)
 	if err != nil || now.Sub(r.UsedAt) < useEvery || !session.Good(r.UsedAt, now) {
-		return // who it is is told from the same body
+		return // the same body tells who it is
 	}
 	if err := s.catalog.Touch(ctx, []store.Use{{Tenant: r.Tenant, Kind: store.KindSession, Slug: r.Slug, At: now}, {Tenant: r.Tenant, Kind: store.KindMember, Slug: session.Member, At: now}}); err == nil {
 		r.UsedAt = now
