@@ -127,7 +127,8 @@ func layout() []place {
 			"alert": "rules and incidents are among what it keeps",
 		}},
 		{name: "store/segment", may: append([]string{"store/column", "store/shred", "store/pieces"}, nouns...), beyond: map[string]string{
-			"store": "the seam whose questions about events it answers",
+			"store":   "the seam whose questions about events it answers",
+			"offheap": "where events in memory are",
 		}},
 		{name: "store/rollup", may: append([]string{"store/column", "store/pieces"}, nouns...), beyond: map[string]string{
 			"store": "the seam whose questions about rollups it answers",
@@ -137,6 +138,7 @@ func layout() []place {
 			"store/segment": "where the embedded backend has its events",
 			"store/rollup":  "where it has its rollups",
 			"store/pieces":  "what may be wrong with the files of both",
+			"offheap":       "where what is not on disk yet is kept",
 			"alert":         "rules and incidents are among what it keeps",
 		}},
 		{name: "store/postgres/pgtest"},
@@ -144,8 +146,9 @@ func layout() []place {
 		{name: "store/pieces"},
 		{name: "store/column"},
 		{name: "process", may: append([]string{"bus"}, nouns...), beyond: map[string]string{
-			"alert": "rules are evaluated on each commit, by the partition's owner",
-			"store": "the types of the seam: it is declared by its provider",
+			"alert":   "rules are evaluated on each commit, by the partition's owner",
+			"store":   "the types of the seam: it is declared by its provider",
+			"offheap": "where identities are kept",
 		}},
 		{name: "enrich", may: []string{"event"}},
 		{name: "bus", may: []string{"event", "tenant"}},
@@ -169,6 +172,7 @@ func layout() []place {
 		{name: "limit", may: []string{"tenant"}},
 		{name: "limit/*", may: []string{"limit", "tenant"}},
 		{name: "egress"},
+		{name: "offheap"},
 		{name: "event", may: []string{"tenant"}},
 		{name: "series", may: []string{"tenant"}},
 		{name: "metric", may: []string{"tenant"}, beyond: map[string]string{

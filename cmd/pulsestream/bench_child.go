@@ -48,5 +48,14 @@ func (c *benchServeCmd) profile(turn <-chan os.Signal, over <-chan struct{}) err
 	case <-over:
 	}
 	pprof.StopCPUProfile()
-	return f.Close()
+	return errors.Join(f.Close(), allocations(c.CPUProfile+".allocs"))
+}
+
+// allocations writes where memory was asked for since the process began.
+func allocations(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(pprof.Lookup("allocs").WriteTo(f, 0), f.Close())
 }

@@ -312,6 +312,9 @@ func (f *follower) read() {
 		f.t.Error(err)
 	}
 	asked := f.of.mark + "metric " + f.of.mark + "type " + string(sent)
+	for _, names := range f.of.things { // the crawl makes things of one's own under these names
+		asked += " " + strings.Join(names, " ")
+	}
 	for {
 		frame, err := f.live.Next(context.Background())
 		if err != nil {

@@ -113,8 +113,7 @@ func (w *writer) window(ctx context.Context, from, to uint64) error {
 	for _, t := range w.tenants {
 		err := w.Events.Scan(ctx, t, scan, func(ev *event.Stored) error {
 			w.buf = append(w.buf, *ev)
-			last := &w.buf[len(w.buf)-1]
-			last.Data, last.Extensions = w.keep(ev.Data), w.keep(ev.Extensions)
+			w.arena = w.buf[len(w.buf)-1].Keep(w.arena)
 			w.rows++
 			w.bytes += len(ev.Data) + len(ev.Extensions) + len(ev.ID) + len(ev.Subject) + 64
 			if len(w.buf) < addRows {
@@ -127,16 +126,6 @@ func (w *writer) window(ctx context.Context, from, to uint64) error {
 		}
 	}
 	return w.add()
-}
-
-// keep copies bytes into the arena.
-func (w *writer) keep(b []byte) []byte {
-	if b == nil {
-		return nil
-	}
-	at := len(w.arena)
-	w.arena = append(w.arena, b...)
-	return w.arena[at:len(w.arena):len(w.arena)]
 }
 
 func (w *writer) add() error {

@@ -172,7 +172,9 @@ func stored(t testing.TB, dir string) map[event.Position]event.Stored {
 	defer func() { _ = s.Close() }()
 	all := map[event.Position]event.Stored{}
 	if err := s.Scan(t.Context(), "default", store.Scan{}, func(ev *event.Stored) error {
-		all[ev.Position] = *ev
+		own := *ev
+		own.Keep(nil)
+		all[own.Position] = own
 		return nil
 	}); err != nil {
 		t.Fatal(err)

@@ -114,7 +114,7 @@ func (s *stores) commit(c store.Commit, seq uint64) {
 func (s *stores) scanned(tenants ...tenant.ID) (all []event.Stored) {
 	s.t.Helper()
 	for _, t := range tenants {
-		if err := s.events.Scan(s.t.Context(), t, store.Scan{}, func(ev *event.Stored) error { all = append(all, *ev); return nil }); err != nil {
+		if err := s.events.Scan(s.t.Context(), t, store.Scan{}, func(ev *event.Stored) error { own := *ev; own.Keep(nil); all = append(all, own); return nil }); err != nil {
 			s.t.Fatal(err)
 		}
 	}

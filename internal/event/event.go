@@ -7,6 +7,7 @@ package event
 import (
 	"crypto/sha256"
 	"time"
+	"unsafe"
 
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
@@ -44,6 +45,24 @@ type Event struct {
 // many, compressed or not) and how it is kept make no difference.
 func (e *Event) Size() int64 {
 	return int64(len(e.ID) + len(e.Source) + len(e.Type) + len(e.Subject) + len(e.Data) + len(e.Extensions))
+}
+
+// Keep copies what the event refers to behind what is in arena already, and has it refer to that: it was only lent.
+func (e *Event) Keep(arena []byte) []byte {
+	keep := func(b []byte) []byte {
+		at := len(arena)
+		arena = append(arena, b...)
+		return arena[at:len(arena):len(arena)]
+	}
+	for _, s := range []*string{&e.ID, &e.Source, &e.Type, &e.Subject} {
+		*s = view(keep(unsafe.Slice(unsafe.StringData(*s), len(*s)))) //nolint:gosec // only read
+	}
+	for _, b := range []*[]byte{&e.Data, &e.Extensions} {
+		if *b != nil {
+			*b = keep(*b)
+		}
+	}
+	return arena
 }
 
 // Position is where an event stands in its partition of the log.

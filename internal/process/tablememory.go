@@ -1,6 +1,10 @@
 package process
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/pulsestream/pulsestream/internal/offheap"
+)
 
 // tableMemory gives tables memory of the operating system's own, where it can. In the garbage collector's heap tables of 2 GB would let it gather as much
 // garbage again before it looks. A table gets addresses for all that it may grow to, and grows into them, so no page is taken twice: a new page costs more than
@@ -30,7 +34,7 @@ func (m *tableMemory) resize(s *shard, n int) {
 }
 
 func (m *tableMemory) allocate(s *shard, n int) {
-	if s.mapped = mapMemory(n * entrySize); s.mapped == nil {
+	if s.mapped = offheap.Map(n * entrySize); s.mapped == nil {
 		s.entries = make([]entry, 0, n)
 		return
 	}
@@ -40,7 +44,7 @@ func (m *tableMemory) allocate(s *shard, n int) {
 // free takes a table's memory back. Nobody may have a use for its entries any more.
 func (m *tableMemory) free(s *shard) {
 	if s.mapped != nil {
-		unmapMemory(s.mapped)
+		offheap.Unmap(s.mapped)
 	}
 	m.bytes -= s.touched
 	s.mapped, s.entries, s.touched = nil, nil, 0

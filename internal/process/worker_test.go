@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -194,7 +195,7 @@ func (r *rig) until(what string, ok func() bool) {
 func (r *rig) stored() (ids map[string]int) {
 	r.t.Helper()
 	ids = map[string]int{}
-	err := r.store.Scan(r.t.Context(), "t", store.Scan{}, func(ev *event.Stored) error { ids[ev.ID]++; return nil })
+	err := r.store.Scan(r.t.Context(), "t", store.Scan{}, func(ev *event.Stored) error { ids[strings.Clone(ev.ID)]++; return nil })
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -141,7 +141,7 @@ func (c *collector) group(labels series.Labels) *Group {
 		}
 		return c.other
 	}
-	g := &Group{Labels: slices.Clone(labels)}
+	g := &Group{Labels: labels.Clone()}
 	c.groups[key] = g
 	return g
 }

@@ -24,7 +24,7 @@ func (s *batched) Rows(ctx context.Context, t tenant.ID, f store.EventFilter, ea
 		return fmt.Errorf("below: %w", store.ErrOneByOne)
 	}
 	var all []event.Stored
-	if err := s.Scan(ctx, t, store.Scan{EventFilter: f}, func(ev *event.Stored) error { all = append(all, *ev); return nil }); err != nil {
+	if err := s.Scan(ctx, t, store.Scan{EventFilter: f}, func(ev *event.Stored) error { own := *ev; own.Keep(nil); all = append(all, own); return nil }); err != nil {
 		return err
 	}
 	batch := make([]event.Stored, 3)

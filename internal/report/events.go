@@ -11,8 +11,8 @@ import (
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
-// Events go from the scan to the encoder in batches, so that reading and writing are done at the same time. A batch holds the texts of its
-// events, not copies.
+// Events go from the scan to the encoder in batches, so that reading and writing are done at the same time. A batch holds copies of its
+// events.
 const (
 	batchRows  = 4096
 	batchBytes = 4 << 20
@@ -139,8 +139,8 @@ type filler struct {
 	full  chan<- []event.Stored
 	free  <-chan []event.Stored
 	batch []event.Stored
+	arena []byte // of what batch refers to: an event is only lent
 	held  bool
-	bytes int
 }
 
 func (f *filler) add(ev *event.Stored) error {
@@ -153,8 +153,8 @@ func (f *filler) add(ev *event.Stored) error {
 		f.held = true
 	}
 	f.batch = append(f.batch, *ev)
-	f.bytes += len(ev.Data) + len(ev.Extensions)
-	if len(f.batch) >= batchRows || f.bytes >= batchBytes {
+	f.arena = f.batch[len(f.batch)-1].Keep(f.arena)
+	if len(f.batch) >= batchRows || len(f.arena) >= batchBytes {
 		f.send()
 	}
 	return nil
@@ -165,5 +165,5 @@ func (f *filler) send() {
 	if f.held && len(f.batch) > 0 {
 		f.full <- f.batch
 	}
-	f.batch, f.held, f.bytes = nil, false, 0
+	f.batch, f.arena, f.held = nil, nil, false
 }

@@ -103,6 +103,15 @@ const OtherValue = "__other__"
 // Labels are a series' dimension values, in the order of the metric's sorted dimension names.
 type Labels []string
 
+// Clone is a copy that shares nothing.
+func (l Labels) Clone() Labels {
+	out := slices.Clone(l)
+	for i, s := range l {
+		out[i] = strings.Clone(s)
+	}
+	return out
+}
+
 // Key is a map key for the labels: no two different ones of the same length, and so no two of one metric, have the same.
 func (l Labels) Key() string {
 	switch len(l) {

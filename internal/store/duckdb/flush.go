@@ -101,7 +101,7 @@ func (s *Store) flush(ctx context.Context, number int64) error {
 				s.mem.mu.Unlock()
 				return nil
 			}
-			s.mem.frozen, s.mem.active = s.mem.active, newRecent(s.mem.active.number+1)
+			s.mem.frozen, s.mem.active = s.mem.active, newRecent(s.mem.active.number+1, &s.mem.slabs)
 		}
 		r := s.mem.frozen
 		s.mem.mu.Unlock()
@@ -134,6 +134,7 @@ func (s *Store) persist(ctx context.Context, r *recent) error {
 	s.mem.handover.Lock()
 	s.mem.mu.Lock()
 	s.mem.frozen = nil
+	r.over = true
 	if f.seg != nil {
 		s.mem.segments = s.mem.segments.with(f.seg, f.segEntry)
 	}
@@ -141,6 +142,7 @@ func (s *Store) persist(ctx context.Context, r *recent) error {
 		s.mem.rollups = s.mem.rollups.with(f.rolled, f.rolledEntry)
 	}
 	s.flushed.Store(r.number)
+	r.free()
 	s.mem.mu.Unlock()
 	s.mem.handover.Unlock()
 	return nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/alert"
+	"github.com/pulsestream/pulsestream/internal/offheap"
 	"github.com/pulsestream/pulsestream/internal/series"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/store/rollup"
@@ -31,6 +32,9 @@ type recent struct {
 	// urgent are what cannot be brought again, or has to be seen by those who read only the tables: in the order of the commits.
 	urgent []*store.Commit
 	rest   uint64 // bytes that all but events and rollups will take
+
+	readers int  // of the tail
+	over    bool // it is on disk: the last reader frees the tail
 }
 
 type metricKey struct {
@@ -51,8 +55,8 @@ type recentPart struct {
 	urgent []*store.Commit
 }
 
-func newRecent(number int64) *recent {
-	return &recent{number: number, rollups: map[metricKey]*recentRollups{}, offsets: map[int]store.Offset{}, parts: map[int]*recentPart{}}
+func newRecent(number int64, memory *offheap.Slabs) *recent {
+	return &recent{number: number, tail: segment.Tail{Memory: memory}, rollups: map[metricKey]*recentRollups{}, offsets: map[int]store.Offset{}, parts: map[int]*recentPart{}}
 }
 
 // A flush is due when this much has been gathered, so that what a crash makes the owners do again takes about a second, or when it is flushAge old.
@@ -153,8 +157,9 @@ func (r *recent) minutes() []*series.Rollup {
 // memory is what the store holds in memory of its own. Commits change it, and flushes hand over from it to the disk.
 type memory struct {
 	mu       sync.Mutex
-	active   *recent // what commits add to
-	frozen   *recent // what a flush is writing, nil when none is
+	slabs    offheap.Slabs // of tails
+	active   *recent       // what commits add to
+	frozen   *recent       // what a flush is writing, nil when none is
 	offsets  map[int]store.Offset
 	unsure   map[int]unsure
 	segments *files[*segment.Segment]
@@ -178,6 +183,29 @@ func (m *memory) unsettled(c *store.Commit, to store.Offset, number int64) {
 		m.unsure = map[int]unsure{}
 	}
 	m.unsure[c.Partition] = unsure{c.From, to, number}
+}
+
+// read counts those who read the tails of recents, which stay until unread. It is called with mu held.
+func (m *memory) read(all []*recent) {
+	for _, r := range all {
+		r.readers++
+	}
+}
+
+func (m *memory) unread(all []*recent) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range all {
+		r.readers--
+		r.free()
+	}
+}
+
+// free gives a tail's memory back that nobody needs any more. It is called with mu held.
+func (r *recent) free() {
+	if r.over && r.readers == 0 {
+		r.tail.Free()
+	}
 }
 
 // settle makes the rollups of a frozen recent sound to be read by a flush and others at a time. Whoever reads is held off for one metric's at a time.

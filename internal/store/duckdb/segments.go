@@ -35,7 +35,9 @@ func (s *Store) events(ctx context.Context, t tenant.ID, partition int, read fun
 	s.mem.mu.Lock()
 	held := s.mem.segments.hold()
 	set := segment.Set{Segments: held.all}
-	for _, r := range s.mem.recents(s.flushed.Load()) {
+	recents := s.mem.recents(s.flushed.Load())
+	s.mem.read(recents)
+	for _, r := range recents {
 		if t == "" {
 			set.Views = append(set.Views, r.tail.Views(partition)...)
 		} else if v, ok := r.tail.View(t); ok {
@@ -44,6 +46,7 @@ func (s *Store) events(ctx context.Context, t tenant.ID, partition int, read fun
 	}
 	s.mem.mu.Unlock()
 	defer held.release()
+	defer s.mem.unread(recents)
 	err := read(&set)
 	if damagedFile(err) {
 		return fileError(err)
@@ -75,7 +78,8 @@ func (s *Store) mergeSegments(ctx context.Context) (bool, error) {
 	if err := s.room(uint64(bytes)); err != nil {
 		return false, err
 	}
-	t := &segment.Tail{}
+	t := &segment.Tail{Memory: &s.mem.slabs}
+	defer t.Free()
 	for _, seg := range list.all[from:to] {
 		if err := s.reading.All(ctx, seg, t.Add); err != nil {
 			return false, fileError(err)

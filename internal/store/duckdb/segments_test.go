@@ -115,8 +115,8 @@ func TestAMergeChangesNoAnswer(t *testing.T) {
 		for p := range 3 {
 			r := newReader(t, s, p)
 			var scanned, after []event.Stored
-			r.must(s.Scan(t.Context(), r.owner, store.Scan{}, func(ev *event.Stored) error { scanned = append(scanned, *ev); return nil }))
-			r.must(s.Scan(t.Context(), r.owner, store.Scan{After: event.Position{Seq: 3}, Limit: 70, EventFilter: store.EventFilter{Types: []string{"type-1"}}}, func(ev *event.Stored) error { after = append(after, *ev); return nil }))
+			r.must(s.Scan(t.Context(), r.owner, store.Scan{}, kept(&scanned)))
+			r.must(s.Scan(t.Context(), r.owner, store.Scan{After: event.Position{Seq: 3}, Limit: 70, EventFilter: store.EventFilter{Types: []string{"type-1"}}}, kept(&after)))
 			page, err := s.Page(t.Context(), r.owner, store.Page{Limit: 100, EventFilter: store.EventFilter{Subject: "3"}})
 			r.must(err)
 			ev, err := s.Event(t.Context(), r.owner, "s", scanned[len(scanned)/2].ID)
@@ -210,4 +210,14 @@ func TestNothingOfOldSegmentsRemains(t *testing.T) {
 		t.Errorf("%d events", n)
 	}
 	r.must(s.Close())
+}
+
+// kept gathers events that are only lent.
+func kept(all *[]event.Stored) func(*event.Stored) error {
+	return func(ev *event.Stored) error {
+		own := *ev
+		own.Keep(nil)
+		*all = append(*all, own)
+		return nil
+	}
 }

@@ -201,6 +201,7 @@ func (s *Store) release() {
 		s.mem.rollups.release()
 	}
 	s.db.close()
+	s.mem.slabs.Close()
 }
 
 // enter lets a call in unless the store is closed; leave must be called after it.

@@ -30,7 +30,7 @@ type scanning struct {
 	each  func(*event.Stored) error
 }
 
-// Scan calls each with every event of a tenant that matches, in log order. Its texts are views, good for as long as they are held.
+// Scan calls each with every event of a tenant that matches, in log order. An event is only good during the call.
 func (r *Reader) Scan(ctx context.Context, s *Set, t tenant.ID, q store.Scan, each func(*event.Stored) error) error {
 	d := r.decoder()
 	defer r.decoders.Put(d)

@@ -9,12 +9,18 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/pulsestream/pulsestream/internal/event"
+	"github.com/pulsestream/pulsestream/internal/offheap"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
 // Tail is events in memory, in the order in which they were added. It holds no pointer for an event, so hundreds of thousands of them cost
-// the garbage collector nothing. Adding is for one goroutine at a time; a View may be read while more is added.
+// the garbage collector nothing. Adding is for one goroutine at a time; a View may be read while more is added, until Free.
 type Tail struct {
+	// Memory is where events go; nil: the garbage collector's.
+	Memory *offheap.Slabs
+
+	slabs   []offheap.Slab
+	left    []byte // of the last slab
 	tenants map[tenant.ID]*rows
 	order   []*rows // by first event
 	last    *rows   // that an event was added to
@@ -42,9 +48,10 @@ const (
 )
 
 const (
-	minRows, maxRows   = 16, 4096         // in a chunk of rows; chunks double
-	minArena, maxArena = 2 << 10, 1 << 20 // bytes in a chunk of texts
+	minRows, maxRows   = 16, 1024          // in a chunk of rows; chunks double
+	minArena, maxArena = 2 << 10, 64 << 10 // bytes in a chunk of texts
 	textHeader         = 12
+	rowSize            = int(unsafe.Sizeof(row{}))
 )
 
 // rows is what one tenant has.
@@ -80,7 +87,7 @@ func (t *Tail) Add(ev *event.Stored) {
 	}
 	at, received := ev.Time.UnixNano(), ev.Received.UnixNano()
 	size := textHeader + len(ev.ID) + len(ev.Subject) + len(ev.Data) + len(ev.Extensions)
-	dst, chunk, off := r.room(size)
+	dst, chunk, off := t.room(r, size)
 	n := row{time: at, received: received, seq: ev.Seq, index: ev.Index, hash: hash(ev.Source, ev.ID),
 		kind: r.name(ev.Type), source: r.name(ev.Source), chunk: chunk, off: off}
 	if ev.Identified {
@@ -101,9 +108,33 @@ func (t *Tail) Add(ev *event.Stored) {
 	dst = dst[copy(dst, ev.Subject):]
 	dst = dst[copy(dst, ev.Data):]
 	copy(dst, ev.Extensions)
-	r.add(&n)
+	t.add(r, &n)
 	t.count++
-	t.bytes += size + int(unsafe.Sizeof(n))
+	t.bytes += size + rowSize
+}
+
+// Free gives the memory back. Nobody may read a View any more, nor what one has given.
+func (t *Tail) Free() {
+	if t.Memory != nil {
+		t.Memory.Give(&t.slabs)
+	}
+	*t = Tail{Memory: t.Memory}
+}
+
+// chunk gives n bytes that hold anything, or fewer but at least least, so that the end of a slab is not wasted. They begin at a multiple of 8.
+func (t *Tail) chunk(n, least int) []byte {
+	if t.Memory == nil || least > offheap.SlabSize {
+		return make([]byte, n)
+	}
+	if len(t.left) < least {
+		s := t.Memory.Take()
+		t.slabs = append(t.slabs, s)
+		t.left = s.Bytes
+	}
+	n = min(n, len(t.left))
+	b := t.left[:n:n]
+	t.left = t.left[min((n+7)&^7, len(t.left)):]
+	return b
 }
 
 // Fits says whether an event's texts are short enough to be kept.
@@ -163,15 +194,15 @@ func (r *rows) name(s string) uint32 {
 	return i
 }
 
-// room reserves bytes of the arena.
-func (r *rows) room(size int) (dst []byte, chunk, off uint32) {
+// room reserves bytes of a tenant's texts.
+func (t *Tail) room(r *rows, size int) (dst []byte, chunk, off uint32) {
 	n := len(r.arena)
 	if n == 0 || len(r.arena[n-1])-r.used < size {
 		next := minArena
 		if n > 0 {
 			next = min(2*len(r.arena[n-1]), maxArena)
 		}
-		r.arena = append(r.arena, make([]byte, max(next, size)))
+		r.arena = append(r.arena, t.chunk(max(next, size), size))
 		r.used = 0
 		n++
 	}
@@ -181,14 +212,16 @@ func (r *rows) room(size int) (dst []byte, chunk, off uint32) {
 	return dst, chunk, off
 }
 
-func (r *rows) add(n *row) {
+func (t *Tail) add(r *rows, n *row) {
 	last := len(r.chunks) - 1
 	if last < 0 || r.filled == len(r.chunks[last]) {
 		size := minRows
 		if last >= 0 {
 			size = min(2*len(r.chunks[last]), maxRows)
 		}
-		r.chunks, r.filled = append(r.chunks, make([]row, size)), 0
+		b := t.chunk(size*rowSize, rowSize)
+		//nolint:gosec // rows hold no pointers, and chunks begin at a multiple of 8
+		r.chunks, r.filled = append(r.chunks, unsafe.Slice((*row)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/rowSize)), 0
 		last++
 	}
 	// A view that was taken before has N as it was, and looks at nothing behind.

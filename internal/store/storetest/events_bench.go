@@ -117,7 +117,9 @@ func (b *bench) scan(t tenant.ID, s store.Scan) []event.Stored {
 	b.t.Helper()
 	var events []event.Stored
 	b.must(b.Scan(b.ctx, t, s, func(e *event.Stored) error {
-		events = append(events, *e)
+		own := *e
+		own.Keep(nil)
+		events = append(events, own)
 		return nil
 	}))
 	if s.After == (event.Position{}) && s.Upto == nil && s.Limit == 0 && !s.WithoutData {

@@ -1,7 +1,9 @@
 //go:build !unix
 
-package process
+package offheap
 
 func mapMemory(int) []byte { return nil }
 
 func unmapMemory([]byte) {}
+
+func address([]byte) int { return 0 }

@@ -1,10 +1,12 @@
 //go:build unix
 
-package process
+package offheap
 
-import "syscall"
+import (
+	"syscall"
+	"unsafe"
+)
 
-// mapMemory gives memory of zeros, nil when there is none to be had this way.
 func mapMemory(n int) []byte {
 	b, err := syscall.Mmap(-1, 0, n, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
@@ -14,3 +16,6 @@ func mapMemory(n int) []byte {
 }
 
 func unmapMemory(b []byte) { _ = syscall.Munmap(b) } // what cannot be given back stays
+
+// address is where b begins.
+func address(b []byte) int { return int(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) } //nolint:gosec // to find a boundary
