@@ -40,7 +40,7 @@ func TestAllocationsOfTellingIdentitiesApart(t *testing.T) {
 	add := func() {
 		for i := range events {
 			ev := &events[i]
-			w.add(identities.entry(ev.Tenant, ev.Source, ev.ID), 1_800_000_000)
+			w.add(identities.identity(ev.Tenant, ev.Source, ev.ID), 1_800_000_000)
 		}
 	}
 	if n := testing.AllocsPerRun(20, add); n != 0 {

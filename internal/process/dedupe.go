@@ -2,6 +2,7 @@ package process
 
 import (
 	"cmp"
+	"encoding/binary"
 	"hash/maphash"
 	"slices"
 	"time"
@@ -15,8 +16,8 @@ import (
 //
 // It is hash tables, told apart by the first bits of the identity. A table that is full first lets go what is too old to matter, then grows by a quarter or so,
 // and when it has become a large one it is made two: so no identity that is added moves more than mostMoved others, and what growing takes for
-// as long as it lasts is the room of one table, however many identities there are. An entry takes 16 bytes, and with the room that tables must have an identity
-// takes 18 to 24 of them. The tables are not in the garbage collector's heap (see tableMemory). A Window must be closed.
+// as long as it lasts is the room of one table, however many identities there are. An entry takes 14 bytes; with the room that tables must have, and the gaps
+// between them, an identity takes 20 to 24 once there are a million. The tables are not in the garbage collector's heap (see tableMemory). A Window must be closed.
 type Window struct {
 	span    int64 // seconds
 	newest  int64 // the latest time of receipt
@@ -43,7 +44,7 @@ func NewWindow(span time.Duration) *Window {
 
 // Close gives the memory back.
 func (w *Window) Close() {
-	w.each(w.memory.free)
+	w.memory.arena.Close()
 	w.depth, w.tables, w.used, w.scratch = 0, []*shard{{}}, 0, nil
 }
 
@@ -63,16 +64,16 @@ func (w *Window) table(high uint64) *shard { return w.tables[high>>1>>(63-w.dept
 
 // add notes an identity received at a time, in Unix seconds, and says whether it was received within the span before. The first receipt is
 // what counts: a repetition does not prolong it.
-func (w *Window) add(e entry, at int64) (duplicate bool) {
+func (w *Window) add(e identity, at int64) (duplicate bool) {
 	w.newest = max(w.newest, at)
 	s := w.table(e.high)
 	i, found := s.find(e)
 	if found {
 		old := &s.entries[i]
-		if at-int64(old.seen) < w.span {
+		if at-int64(old.seen()) < w.span {
 			return true
 		}
-		old.seen = seenAt(at)
+		*old = entryOf(e, seenAt(at))
 		return false
 	}
 	gap := s.gap(i)
@@ -82,9 +83,8 @@ func (w *Window) add(e entry, at int64) (duplicate bool) {
 		i, _ = s.find(e)
 		gap = s.gap(i)
 	}
-	e.seen = seenAt(at)
 	copy(s.entries[i+1:gap+1], s.entries[i:gap])
-	s.entries[i] = e
+	s.entries[i] = entryOf(e, seenAt(at))
 	s.used++
 	w.used++
 	return false
@@ -98,16 +98,16 @@ func (w *Window) oldest() int64 { return w.newest - w.span - w.span/16 }
 
 // touch reads what add will read first. A message's identities are touched one after the other before they are added, so that
 // memory gives them all at once: each by itself would have to be waited for.
-func (w *Window) touch(e entry) uint32 {
+func (w *Window) touch(e identity) uint32 {
 	s := w.table(e.high)
 	if len(s.entries) == 0 {
 		return 0
 	}
-	return s.entries[s.home(e.high)].seen
+	return s.entries[s.home(e.high)].seen()
 }
 
 // remove forgets an identity: its event was not stored after all.
-func (w *Window) remove(e entry) {
+func (w *Window) remove(e identity) {
 	s := w.table(e.high)
 	if i, found := s.find(e); found {
 		s.remove(i)
@@ -145,14 +145,14 @@ func (w *Window) grow(s *shard) {
 		w.deepen()
 	}
 	bit := uint64(1) << (63 - s.depth)
-	middle, _ := slices.BinarySearchFunc(all, bit, func(e entry, bit uint64) int { return cmp.Compare(e.high&bit, bit) })
+	middle, _ := slices.BinarySearchFunc(all, bit, func(e entry, bit uint64) int { return cmp.Compare(e.high()&bit, bit) })
 	s.depth++
 	upper := &shard{depth: s.depth}
 	s.fill(&w.memory, all[:middle])
 	upper.fill(&w.memory, all[middle:])
 	// Both have half of the places that there were.
 	places := 1 << (w.depth - s.depth)
-	first := int(all[0].high>>1>>(63-w.depth)) &^ (2*places - 1) //nolint:gosec // few bits
+	first := int(all[0].high()>>1>>(63-w.depth)) &^ (2*places - 1) //nolint:gosec // few bits
 	for i := range places {
 		w.tables[first+places+i] = upper
 	}
@@ -168,14 +168,27 @@ func (w *Window) deepen() {
 	w.depth++
 }
 
-// entry is an identity, as 96 bits that look random, with the second in which it was received; 0: there is none.
-type entry struct {
+// identity is what an event is told apart by, as 80 bits that look random. That one of a hundred million is taken for a new one has a chance of one in 10¹⁶.
+type identity struct {
 	high uint64
-	low  uint32
-	seen uint32
+	low  uint16
 }
 
-// identifier makes entries of identities: two hashes under secret seeds, which are new with each process, so that nobody can make up ids
+// entry is an identity, and the second in which it was received; 0: there is none. It is bytes, for a structure would take two more.
+type entry [14]byte
+
+func entryOf(i identity, seen uint32) (e entry) {
+	binary.LittleEndian.PutUint64(e[:], i.high)
+	binary.LittleEndian.PutUint16(e[8:], i.low)
+	binary.LittleEndian.PutUint32(e[10:], seen)
+	return e
+}
+
+func (e *entry) high() uint64 { return binary.LittleEndian.Uint64(e[:]) }
+func (e *entry) low() uint16  { return binary.LittleEndian.Uint16(e[8:]) }
+func (e *entry) seen() uint32 { return binary.LittleEndian.Uint32(e[10:]) }
+
+// identifier makes identities: two hashes under secret seeds, which are new with each process, so that nobody can make up ids
 // that are taken for another's. What is stored has the ids themselves.
 type identifier struct {
 	high, low maphash.Seed
@@ -186,7 +199,7 @@ func newIdentifier() *identifier {
 	return &identifier{high: maphash.MakeSeed(), low: maphash.MakeSeed()}
 }
 
-func (i *identifier) entry(t tenant.ID, source, id string) entry {
+func (i *identifier) identity(t tenant.ID, source, id string) identity {
 	i.text = append(append(append(append(append(i.text[:0], t...), 0), source...), 0), id...)
-	return entry{high: maphash.Bytes(i.high, i.text), low: uint32(maphash.Bytes(i.low, i.text))} //nolint:gosec // half of a hash is one
+	return identity{high: maphash.Bytes(i.high, i.text), low: uint16(maphash.Bytes(i.low, i.text))} //nolint:gosec // a part of a hash is one
 }

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-func keyOf(n uint64) entry {
+func keyOf(n uint64) identity {
 	var b [8]byte
 	binary.BigEndian.PutUint64(b[:], n)
 	key := sha256.Sum256(b[:])
-	return entry{high: binary.BigEndian.Uint64(key[:]), low: binary.BigEndian.Uint32(key[8:])}
+	return identity{high: binary.BigEndian.Uint64(key[:]), low: binary.BigEndian.Uint16(key[8:])}
 }
 
 func TestAnIdentityIsADuplicateWithinTheWindowOnly(t *testing.T) {
@@ -48,7 +48,7 @@ func TestTheWindowAgreesWithAMapOfEverything(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	span := time.Hour
 	w := NewWindow(span)
-	naive := map[entry]time.Time{}
+	naive := map[identity]time.Time{}
 	now := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
 	for range 200_000 {
 		now = now.Add(time.Duration(r.IntN(2000)) * time.Millisecond)
@@ -94,19 +94,19 @@ func TestGrowingTakesLittleMemoryAndNoTimeAtOnce(t *testing.T) {
 	w := NewWindow(24 * time.Hour)
 	defer w.Close()
 	const stretch = 10_000
-	worst, peak, longest, stretchWorst, before, n := 0.0, math.MinInt, 0, 0, 0, 600_000
+	worst, peak, longest, stretchWorst, before, n := 0.0, math.MinInt, 0, 0, 0, 2_400_000
 	if testing.Short() {
 		n /= 2
 	}
 	for i := range n {
 		moved := w.moved
-		w.add(entry{high: r.Uint64(), low: r.Uint32()}, 1_800_000_000)
+		w.add(identity{high: r.Uint64(), low: uint16(r.Uint32())}, 1_800_000_000)
 		longest = max(longest, w.moved-moved)
-		if w.Len() < 100_000 { // with fewer it is the pages that count
+		if w.Len() < 750_000 { // with fewer it is the pages that count
 			continue
 		}
-		worst = max(worst, float64(w.memory.bytes)/float64(w.Len()))
-		peak = max(peak, w.memory.bytes+cap(w.scratch)*16-24*w.Len())
+		worst = max(worst, float64(w.memory.arena.Bytes())/float64(w.Len()))
+		peak = max(peak, w.memory.arena.Bytes()+cap(w.scratch)*entrySize-24*w.Len())
 		if i%stretch == 0 {
 			if before > 0 {
 				stretchWorst = max(stretchWorst, w.moved-before)
@@ -131,8 +131,8 @@ func TestGrowingTakesLittleMemoryAndNoTimeAtOnce(t *testing.T) {
 		}
 	})
 	w.Close()
-	if w.memory.bytes != 0 || w.Len() != 0 {
-		t.Errorf("a closed window holds %d bytes and %d identities", w.memory.bytes, w.Len())
+	if w.memory.arena.Bytes() != 0 || w.Len() != 0 {
+		t.Errorf("a closed window holds %d bytes and %d identities", w.memory.arena.Bytes(), w.Len())
 	}
 }
 
@@ -168,8 +168,8 @@ func TestTablesThatWereMadeTwoHaveAllThatWasInOne(t *testing.T) {
 	for range 2 * len(w.tables) {
 		w.Sweep()
 	}
-	if w.Len() != 1 || w.memory.bytes > 1<<20 {
-		t.Errorf("%d identities are held in %d bytes, of which one matters", w.Len(), w.memory.bytes)
+	if w.Len() != 1 || w.memory.arena.Bytes() > 3<<20 {
+		t.Errorf("%d identities are held in %d bytes, of which one matters", w.Len(), w.memory.arena.Bytes())
 	}
 }
 
@@ -193,13 +193,13 @@ func TestWhatIsTooOldIsLetGoWithoutNewOnesInItsPlace(t *testing.T) {
 
 func TestIdentitiesThatFallTogetherAreToldApart(t *testing.T) {
 	w := NewWindow(time.Hour)
-	for i := range uint32(3000) {
-		if w.add(entry{high: 7 << 56, low: i}, 1000) || w.add(entry{high: math.MaxUint64, low: i}, 1000) {
+	for i := range uint16(3000) {
+		if w.add(identity{high: 7 << 56, low: i}, 1000) || w.add(identity{high: math.MaxUint64, low: i}, 1000) {
 			t.Fatalf("%d is taken for another", i)
 		}
 	}
-	for i := range uint32(3000) {
-		if !w.add(entry{high: 7 << 56, low: i}, 1000) || !w.add(entry{high: math.MaxUint64, low: i}, 1000) {
+	for i := range uint16(3000) {
+		if !w.add(identity{high: 7 << 56, low: i}, 1000) || !w.add(identity{high: math.MaxUint64, low: i}, 1000) {
 			t.Fatalf("%d is not known", i)
 		}
 	}

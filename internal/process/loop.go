@@ -82,7 +82,7 @@ func (s *session) message(m bus.Message) {
 		for i := before; i < len(b.commit.Events); i++ {
 			ev := &b.commit.Events[i]
 			ev.Seq, ev.Partition = m.Seq, s.partition
-			s.ids = append(s.ids, s.identifier.entry(ev.Tenant, ev.Source, ev.ID))
+			s.ids = append(s.ids, s.identifier.identity(ev.Tenant, ev.Source, ev.ID))
 		}
 	}
 	duplicates := s.events(before)

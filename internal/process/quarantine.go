@@ -25,7 +25,7 @@ func quarantineKey(t tenant.ID, key event.Key) store.QuarantineKey {
 func (s *session) quarantine(ev *event.Stored, stage, reason string) {
 	key := event.IdentityKey(ev.Tenant, ev.Source, ev.ID)
 	if ev.Identified {
-		s.dedupe.remove(s.identifier.entry(ev.Tenant, ev.Source, ev.ID)) // or a retry would be taken for a repetition
+		s.dedupe.remove(s.identifier.identity(ev.Tenant, ev.Source, ev.ID)) // or a retry would be taken for a repetition
 	}
 	k, own := quarantineKey(ev.Tenant, key), ev.Event
 	s.put(store.Quarantined{QuarantineKey: k, Partition: s.partition, Position: ev.Position, Stage: stage, Reason: reason, Event: &own, At: s.cfg.Now().UTC()})

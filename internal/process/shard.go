@@ -1,11 +1,12 @@
 package process
 
+import "github.com/pulsestream/pulsestream/internal/offheap"
+
 // shard is a hash table in which entries stand in the order of their identities, each as near behind its home as that order
 // allows. So a look-up ends at the first larger one, however full the table is, and a table is made anew in one pass.
 type shard struct {
 	entries []entry // homes, and spill more at the end
-	mapped  []byte  // the memory of entries, nil when it is the heap's
-	touched int     // bytes of its pages that were ever used
+	piece   offheap.Piece
 	homes   uint32
 	depth   int // how many bits all identities begin with alike
 	used    int
@@ -21,18 +22,18 @@ func (s *shard) home(high uint64) uint32 {
 }
 
 // find returns where e is, or where it belongs.
-func (s *shard) find(e entry) (int, bool) {
+func (s *shard) find(e identity) (int, bool) {
 	if len(s.entries) == 0 {
 		return 0, false
 	}
 	i := int(s.home(e.high))
 	for ; i < len(s.entries); i++ {
 		o := &s.entries[i]
-		if o.seen == 0 || o.high > e.high {
+		switch high := o.high(); {
+		case o.seen() == 0 || high > e.high:
 			return i, false
-		}
-		if o.high == e.high && o.low >= e.low {
-			return i, o.low == e.low
+		case high == e.high && o.low() >= e.low:
+			return i, o.low() == e.low
 		}
 	}
 	return i, false
@@ -40,7 +41,7 @@ func (s *shard) find(e entry) (int, bool) {
 
 // gap is the first empty place from i on.
 func (s *shard) gap(i int) int {
-	for i < len(s.entries) && s.entries[i].seen != 0 {
+	for i < len(s.entries) && s.entries[i].seen() != 0 {
 		i++
 	}
 	return i
@@ -48,7 +49,7 @@ func (s *shard) gap(i int) int {
 
 func (s *shard) remove(i int) {
 	end := i + 1
-	for end < len(s.entries) && s.entries[end].seen != 0 && int(s.home(s.entries[end].high)) < end {
+	for end < len(s.entries) && s.entries[end].seen() != 0 && int(s.home(s.entries[end].high())) < end {
 		end++
 	}
 	copy(s.entries[i:], s.entries[i+1:end])
@@ -59,7 +60,7 @@ func (s *shard) remove(i int) {
 // count is how many entries are not older than oldest.
 func (s *shard) count(oldest int64) (n int) {
 	for i := range s.entries {
-		if e := &s.entries[i]; e.seen != 0 && int64(e.seen) >= oldest {
+		if e := &s.entries[i]; e.seen() != 0 && int64(e.seen()) >= oldest {
 			n++
 		}
 	}
@@ -69,7 +70,7 @@ func (s *shard) count(oldest int64) (n int) {
 // appendTo appends the entries that are not older than oldest, in their order.
 func (s *shard) appendTo(all []entry, oldest int64) []entry {
 	for i := range s.entries {
-		if e := &s.entries[i]; e.seen != 0 && int64(e.seen) >= oldest {
+		if e := &s.entries[i]; e.seen() != 0 && int64(e.seen()) >= oldest {
 			all = append(all, *e)
 		}
 	}
@@ -84,12 +85,12 @@ func (s *shard) fill(m *tableMemory, all []entry) {
 	s.homes, s.used, s.room = uint32(homes), len(all), homes*7/8 //nolint:gosec // few
 	end := 0
 	for i := range all {
-		end = max(end, int(s.home(all[i].high))) + 1
+		end = max(end, int(s.home(all[i].high()))) + 1
 	}
 	m.resize(s, max(homes, end)+spill(homes))
 	to := 0
 	for i := range all {
-		home := max(to, int(s.home(all[i].high)))
+		home := max(to, int(s.home(all[i].high())))
 		clear(s.entries[to:home])
 		s.entries[home] = all[i]
 		to = home + 1

@@ -122,7 +122,7 @@ type session struct {
 	bound      *bound
 	plans      plans
 	aggregate  *aggregator
-	ids        []entry // scratch: the identities of the message in hand
+	ids        []identity // scratch: the identities of the message in hand
 	rules      *alert.Evaluator
 	defs       map[tenant.ID]*metric.Set
 	generation int64       // of the definitions
@@ -213,7 +213,7 @@ func (s *session) restore(ctx context.Context) error {
 	s.pending = at.Last - min(at.Last, at.After)
 	now := s.cfg.Now()
 	err = s.cfg.Store.Identities(ctx, s.partition, now.Add(-s.cfg.DedupeWindow), func(id store.Identity) error {
-		s.dedupe.add(s.identifier.entry(id.Tenant, id.Source, id.ID), id.Received.Unix())
+		s.dedupe.add(s.identifier.identity(id.Tenant, id.Source, id.ID), id.Received.Unix())
 		return nil
 	})
 	if err != nil {

@@ -23,6 +23,8 @@ const (
 	cacheAge = 10 * time.Minute
 	// cacheWidest is the widest step that is kept.
 	cacheWidest = 7 * 24 * time.Hour
+	// cacheLongest is how many chunks a question that is kept takes at most: one about all of a metric's past would fill the cache with nothing.
+	cacheLongest = 256
 )
 
 // CacheConfig is what a Cache needs.

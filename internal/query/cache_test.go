@@ -89,6 +89,19 @@ func TestStepsThatAreOverAreReadOnce(t *testing.T) {
 	}
 }
 
+func TestAQuestionAboutAllOfThePastIsNotKept(t *testing.T) {
+	_, c, under := openCache(t, "2026-03-04T13:10:00Z")
+	q := store.RollupQuery{Metric: 1, Step: 24 * time.Hour, From: time.Unix(0, 0), To: at("2026-03-04T13:10:00Z"), Scalars: true}
+	for range 2 {
+		if err := c.Rollups(t.Context(), "t", q, func(*series.Rollup) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := c.Stats(); got.Bytes != 0 || len(under.took()) != 2 {
+		t.Errorf("%+v, for two questions that come once in a metric's life", got)
+	}
+}
+
 func TestACommitDuringAReadIsNotMissed(t *testing.T) {
 	s, c, under := openCache(t, "2026-03-04T13:00:00Z")
 	s.commit([]event.Stored{s.visit("10:20:00", "home", 1), s.visit("11:20:00", "home", 2)})

@@ -153,6 +153,9 @@ func (c *Cache) Rollups(ctx context.Context, t tenant.ID, q store.RollupQuery, e
 		return c.Events.Rollups(ctx, t, q, each)
 	}
 	width := chunkSteps(q.Bucket) * int64(q.Bucket)
+	if (q.To.Unix()-q.From.Unix())/cacheLongest > width/int64(time.Second) {
+		return c.Events.Rollups(ctx, t, q, each)
+	}
 	parts := split(&q, width, c.now().UnixNano())
 	of, shape := cachedMetric{t, q.Metric}, shapeOf(&q)
 	for i := range parts {

@@ -3,3 +3,5 @@
 package offheap
 
 func large([]byte) {}
+
+func forget([]byte) {}
