@@ -114,7 +114,8 @@ func (l *serverLog) mark(format string, args ...any) {
 
 // spawn starts the process, behind wrap (a tracer's command line, or nothing), and doesn't wait for it.
 func (s *server) spawn(wrap ...string) (*process, error) {
-	line := append(slices.Clone(wrap), s.binary, "serve", "--data-dir", s.dir, "--listen", cmp.Or(s.listen, "127.0.0.1:0"))
+	// Which tenants share a partition must not depend on the machine.
+	line := append(slices.Clone(wrap), s.binary, "serve", "--partitions", "4", "--data-dir", s.dir, "--listen", cmp.Or(s.listen, "127.0.0.1:0"))
 	line = append(line, s.args...)
 	cmd := exec.Command(line[0], line[1:]...) //nolint:gosec,noctx // the binary under test; it is ended by signals, that is the point
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "PULSESTREAM_") })

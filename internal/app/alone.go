@@ -1,8 +1,10 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"runtime"
 
 	"github.com/pulsestream/pulsestream/internal/api"
 	"github.com/pulsestream/pulsestream/internal/audit"
@@ -46,12 +48,13 @@ func (a *App) alone(ctx context.Context, secrets config.Secrets) error {
 	if err := a.bootstrap(ctx, things, secrets); err != nil {
 		return err
 	}
-	events, err := a.openEvents(ctx, things)
+	partitions := cmp.Or(bus.Partitions(cfg.LogDir()), cfg.NewPartitions(runtime.GOMAXPROCS(0)))
+	events, err := a.openEvents(ctx, things, partitions)
 	if err != nil {
 		return fmt.Errorf("open the store of events: %w", err)
 	}
 	a.onStop("events", func(context.Context) error { return events.Close() })
-	log, err := bus.Open(ctx, bus.Config{Dir: cfg.LogDir(), Partitions: cfg.Partitions, Log: opts.Log, Committed: committed(events)})
+	log, err := bus.Open(ctx, bus.Config{Dir: cfg.LogDir(), Partitions: partitions, Log: opts.Log, Committed: committed(events)})
 	if err != nil {
 		return fmt.Errorf("open the log: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"runtime"
 	"slices"
 	"sync/atomic"
 
@@ -95,7 +96,7 @@ func (m *member) open(ctx context.Context) error {
 	m.onStop("database", func(context.Context) error { return db.Close() })
 	m.db, m.events = db, db.Events()
 	if m.log, err = bus.OpenCluster(ctx, bus.ClusterConfig{Servers: cfg.Bus, Credentials: cfg.BusCreds, CA: cfg.BusCA, Certificate: cfg.BusCert, Key: cfg.BusKey,
-		Partitions: cfg.Partitions, Log: opts.Log, Committed: committed(m.events)}); err != nil {
+		Partitions: cfg.NewPartitions(runtime.GOMAXPROCS(0)), Log: opts.Log, Committed: committed(m.events)}); err != nil {
 		return err
 	}
 	m.onStop("log", func(context.Context) error { m.log.Close(); return nil })

@@ -15,8 +15,8 @@ import (
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
-// openEvents opens the store of events as one that outlives damage.
-func (a *App) openEvents(ctx context.Context, things store.Catalog) (*resilient.Store, error) {
+// openEvents opens the store of events as one that outlives damage. Partitions is how many the log has.
+func (a *App) openEvents(ctx context.Context, things store.Catalog, partitions int) (*resilient.Store, error) {
 	path := a.cfg.EventsPath()
 	var last *duckdb.Store // which is closed when another is opened, and may have something in memory that is not on disk
 	return resilient.Open(ctx, resilient.Config{
@@ -44,7 +44,7 @@ func (a *App) openEvents(ctx context.Context, things store.Catalog) (*resilient.
 			}
 		},
 		Seed: func(ctx context.Context, events store.Events) error {
-			return seed(ctx, things, events, a.cfg.Partitions)
+			return seed(ctx, things, events, partitions)
 		},
 	})
 }

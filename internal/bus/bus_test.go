@@ -150,3 +150,14 @@ func logTo(t *testing.T) *slog.Logger {
 	t.Helper()
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
 }
+
+func TestALogSaysHowManyPartitionsItHasBeforeItIsOpened(t *testing.T) {
+	dir := t.TempDir()
+	if n := bus.Partitions(dir); n != 0 {
+		t.Errorf("%d partitions where there is no log", n)
+	}
+	open(t, dir, 3).Close()
+	if n := bus.Partitions(dir); n != 3 {
+		t.Errorf("%d partitions of 3", n)
+	}
+}

@@ -27,6 +27,16 @@ func streamDir(dir string, p int) string {
 	return filepath.Join(dir, "jetstream", "$G", "streams", streamName(p))
 }
 
+// Partitions is how many partitions the log in a directory has, 0 when there is none.
+func Partitions(dir string) (n int) {
+	for {
+		if _, err := os.Stat(streamDir(dir, n)); err != nil {
+			return n
+		}
+		n++
+	}
+}
+
 var errMeta = errors.New("the description of the stream is damaged")
 
 // readMeta reads a stream's description.
