@@ -3,6 +3,8 @@ package segment
 import (
 	"context"
 	"math"
+	"runtime"
+	"sync"
 
 	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/store/column"
@@ -28,32 +30,67 @@ type finding struct {
 	best       *found
 	received   int64 // when best was
 	effort     effort
+	err        error
 }
+
+// shareSegments is how many segments are worth a goroutine of their own.
+const shareSegments = 64
 
 func (r *Reader) find(ctx context.Context, s *Set, t tenant.ID, source, id string) (ev event.Stored, there bool, cost effort, err error) {
-	f := &finding{d: r.decoder(), tenant: t, source: source, id: id, hash: hash(source, id)}
-	defer r.decoders.Put(f.d)
-	for _, seg := range s.Segments {
-		if err := ctx.Err(); err != nil {
-			return ev, false, f.effort, err
-		}
-		if err := f.segment(seg); err != nil {
-			return ev, false, f.effort, err
-		}
+	first := &finding{d: r.decoder(), tenant: t, source: source, id: id, hash: hash(source, id)}
+	defer r.decoders.Put(first.d)
+	// The segments are shared out: each costs a read, nearly always for nothing, and there are hundreds of them.
+	all := s.Segments
+	n := min(runtime.GOMAXPROCS(0), 1+len(all)/shareSegments)
+	parts := []*finding{first}
+	var others sync.WaitGroup
+	for i := 1; i < n; i++ {
+		f := &finding{d: r.decoder(), tenant: t, source: source, id: id, hash: first.hash}
+		defer r.decoders.Put(f.d)
+		parts = append(parts, f)
+		others.Go(func() { f.err = f.segments(ctx, all[len(all)*i/n:len(all)*(i+1)/n]) })
 	}
+	first.err = first.segments(ctx, all[:len(all)/n])
+	others.Wait()
 	for i := range s.Views {
-		f.view(&s.Views[i])
+		first.view(&s.Views[i])
 	}
-	if f.best == nil {
-		return ev, false, f.effort, nil
+	best := first
+	for _, f := range parts {
+		cost.indexes, cost.blocks = cost.indexes+f.effort.indexes, cost.blocks+f.effort.blocks
+		if f.err != nil {
+			return ev, false, cost, f.err
+		}
+		if f.best != nil && best.better(*f.best, f.received) {
+			best = f
+		}
 	}
-	ev, err = f.best.event(f.d)
-	return ev, err == nil, f.effort, err
+	if best.best == nil {
+		return ev, false, cost, nil
+	}
+	ev, err = best.best.event(best.d)
+	return ev, err == nil, cost, err
 }
 
-// better takes a row that was received before the best so far.
-func (f *finding) better(x found, received int64) {
-	if f.best == nil || received < f.received || received == f.received && x.at.Before(f.best.at) {
+func (f *finding) segments(ctx context.Context, all []*Segment) error {
+	for _, seg := range all {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := f.segment(seg); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// better says whether a row was received before the best so far.
+func (f *finding) better(x found, received int64) bool {
+	return f.best == nil || received < f.received || received == f.received && x.at.Before(f.best.at)
+}
+
+func (f *finding) take(x found, received int64) {
+	if f.better(x, received) {
 		f.best, f.received = &x, received
 	}
 }
@@ -92,7 +129,7 @@ func (f *finding) block(b *block) error {
 			return err
 		}
 		if string(b.texts[colSource].At(row)) == f.source {
-			f.better(found{block: b, i: row, at: b.position(row)}, b.ints[colReceived][row])
+			f.take(found{block: b, i: row, at: b.position(row)}, b.ints[colReceived][row])
 		}
 	}
 	return nil
@@ -107,7 +144,7 @@ func (f *finding) view(v *View) {
 			return
 		}
 		if text, _, _, _ := v.texts(x); text == f.id {
-			f.better(found{view: v, row: x, at: event.Position{Seq: x.seq, Index: x.index}}, x.received)
+			f.take(found{view: v, row: x, at: event.Position{Seq: x.seq, Index: x.index}}, x.received)
 		}
 	})
 }
