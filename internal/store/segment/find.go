@@ -5,6 +5,7 @@ import (
 	"math"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/store/column"
@@ -28,7 +29,8 @@ type finding struct {
 	hash       uint64
 	ids        idLooker
 	best       *found
-	received   int64 // when best was
+	received   int64         // when best was
+	earliest   *atomic.Int64 // when what anybody has found was received
 	effort     effort
 	err        error
 }
@@ -37,20 +39,21 @@ type finding struct {
 const shareSegments = 64
 
 func (r *Reader) find(ctx context.Context, s *Set, t tenant.ID, source, id string) (ev event.Stored, there bool, cost effort, err error) {
-	first := &finding{d: r.decoder(), tenant: t, source: source, id: id, hash: hash(source, id)}
-	defer r.decoders.Put(first.d)
-	// The segments are shared out: each costs a read, nearly always for nothing, and there are hundreds of them.
-	all := s.Segments
-	n := min(runtime.GOMAXPROCS(0), 1+len(all)/shareSegments)
-	parts := []*finding{first}
+	// The segments are dealt out: each costs a read, nearly always for nothing, and there are hundreds of them.
+	n := min(runtime.GOMAXPROCS(0), 1+len(s.Segments)/shareSegments)
+	var earliest atomic.Int64
+	earliest.Store(math.MaxInt64)
+	parts := make([]*finding, n)
+	for i := range parts {
+		parts[i] = &finding{d: r.decoder(), tenant: t, source: source, id: id, hash: hash(source, id), earliest: &earliest}
+		defer r.decoders.Put(parts[i].d)
+	}
+	first := parts[0]
 	var others sync.WaitGroup
 	for i := 1; i < n; i++ {
-		f := &finding{d: r.decoder(), tenant: t, source: source, id: id, hash: first.hash}
-		defer r.decoders.Put(f.d)
-		parts = append(parts, f)
-		others.Go(func() { f.err = f.segments(ctx, all[len(all)*i/n:len(all)*(i+1)/n]) })
+		others.Go(func() { parts[i].segments(ctx, s.Segments, i, n) })
 	}
-	first.err = first.segments(ctx, all[:len(all)/n])
+	first.segments(ctx, s.Segments, 0, n)
 	others.Wait()
 	for i := range s.Views {
 		first.view(&s.Views[i])
@@ -72,16 +75,13 @@ func (r *Reader) find(ctx context.Context, s *Set, t tenant.ID, source, id strin
 	return ev, err == nil, cost, err
 }
 
-func (f *finding) segments(ctx context.Context, all []*Segment) error {
-	for _, seg := range all {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := f.segment(seg); err != nil {
-			return err
+// segments looks through every step-th segment. What was received later than what anybody has found need not be looked at.
+func (f *finding) segments(ctx context.Context, all []*Segment, from, step int) {
+	for i := from; i < len(all) && f.err == nil; i += step {
+		if f.err = ctx.Err(); f.err == nil {
+			f.err = f.segment(all[i])
 		}
 	}
-	return nil
 }
 
 // better says whether a row was received before the best so far.
@@ -90,14 +90,18 @@ func (f *finding) better(x found, received int64) bool {
 }
 
 func (f *finding) take(x found, received int64) {
-	if f.better(x, received) {
-		f.best, f.received = &x, received
+	if !f.better(x, received) {
+		return
+	}
+	f.best, f.received = &x, received
+	for known := f.earliest.Load(); received < known && !f.earliest.CompareAndSwap(known, received); {
+		known = f.earliest.Load()
 	}
 }
 
 func (f *finding) segment(seg *Segment) error {
 	e := seg.tenant(f.tenant)
-	if e == nil || f.best != nil && e.minReceived() > f.received {
+	if e == nil || e.minReceived() > f.earliest.Load() {
 		return nil
 	}
 	f.effort.indexes++
@@ -136,7 +140,7 @@ func (f *finding) block(b *block) error {
 }
 
 func (f *finding) view(v *View) {
-	if f.best != nil && v.MinReceived > f.received {
+	if v.MinReceived > f.earliest.Load() {
 		return
 	}
 	v.each(func(x *row) {
