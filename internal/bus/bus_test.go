@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -159,5 +161,11 @@ func TestALogSaysHowManyPartitionsItHasBeforeItIsOpened(t *testing.T) {
 	open(t, dir, 3).Close()
 	if n := bus.Partitions(dir); n != 3 {
 		t.Errorf("%d partitions of 3", n)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "jetstream", "$G", "streams", "EVENTS_0")); err != nil {
+		t.Fatal(err)
+	}
+	if n := bus.Partitions(dir); n != 3 {
+		t.Errorf("%d partitions of 3, the first of which is gone", n)
 	}
 }

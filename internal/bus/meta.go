@@ -27,14 +27,16 @@ func streamDir(dir string, p int) string {
 	return filepath.Join(dir, "jetstream", "$G", "streams", streamName(p))
 }
 
-// Partitions is how many partitions the log in a directory has, 0 when there is none.
+// Partitions is how many partitions the log in a directory has, 0 when there is none. It is told by their folders, of which some may be gone.
 func Partitions(dir string) (n int) {
-	for {
-		if _, err := os.Stat(streamDir(dir, n)); err != nil {
-			return n
+	for p := range maxPartitions {
+		if _, err := os.Stat(streamDir(dir, p)); err == nil {
+			n = p + 1
+		} else if p > n+256 {
+			break
 		}
-		n++
 	}
+	return n
 }
 
 var errMeta = errors.New("the description of the stream is damaged")
