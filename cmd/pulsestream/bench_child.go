@@ -11,7 +11,7 @@ import (
 	"syscall"
 )
 
-// benchServeCmd is serve with a CPU profile that SIGUSR1 begins, and ends.
+// benchServeCmd is serve with a CPU profile that SIGUSR1 begins, and ends; one of what memory was asked for stands beside it then.
 type benchServeCmd struct {
 	serveCmd
 	CPUProfile string `name:"cpu-profile" type:"path"`

@@ -21,7 +21,7 @@ type perfFlags struct {
 	Tenants  int           `help:"Tenants of such a part." default:"50"`
 	Events   int           `help:"Events stored in the read, disk and report parts." default:"5000000"`
 	Clients  int           `help:"WebSocket clients of the live part." default:"10000"`
-	Profiles string        `help:"Write CPU profiles of the servers while they work into a directory." type:"path" placeholder:"DIR"`
+	Profiles string        `help:"Write profiles of the servers while they work into a directory: of CPU time, and of where memory was asked for." type:"path" placeholder:"DIR"`
 }
 
 type perfReport = perf.Report

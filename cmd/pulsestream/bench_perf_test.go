@@ -41,8 +41,8 @@ func TestBenchMeasuresServersOfTheirOwnAndLeavesNothingBehind(t *testing.T) {
 	if ratios < 6 {
 		t.Errorf("%d figures have a ratio to a ceiling: %+v", ratios, r.Figures)
 	}
-	if files, err := os.ReadDir(profiles); err != nil || len(files) != 2 {
-		t.Errorf("profiles: %v, %v", files, err)
+	if files, err := os.ReadDir(profiles); err != nil || len(files) != 4 {
+		t.Errorf("profiles, of processor time and of memory for each: %v, %v", files, err)
 	}
 	empty(t, dir)
 }
