@@ -5,8 +5,5 @@ package offheap
 // Map gives n bytes of zeros, nil when there are none to be had this way. The garbage collector does not look into them: they hold no pointers.
 func Map(n int) []byte { return mapMemory(n) }
 
-// Forget gives the memory of whole pages back, but not the addresses: they hold zeros, or what they held.
-func Forget(b []byte) { forget(b) }
-
 // Unmap gives back what Map gave. Nobody may have a use for it any more.
 func Unmap(b []byte) { unmapMemory(b) }

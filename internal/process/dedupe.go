@@ -48,17 +48,6 @@ func (w *Window) Close() {
 	w.depth, w.tables, w.used, w.scratch = 0, []*shard{{}}, 0, nil
 }
 
-// each calls f with every table.
-func (w *Window) each(f func(*shard)) {
-	var last *shard
-	for _, s := range w.tables {
-		if s != last {
-			f(s)
-		}
-		last = s
-	}
-}
-
 // table is the one of an identity.
 func (w *Window) table(high uint64) *shard { return w.tables[high>>1>>(63-w.depth)] }
 

@@ -223,3 +223,14 @@ func TestAnIdentityThatWasRemovedIsNew(t *testing.T) {
 		}
 	}
 }
+
+// each calls f with every table.
+func (w *Window) each(f func(*shard)) {
+	var last *shard
+	for _, s := range w.tables {
+		if s != last {
+			f(s)
+		}
+		last = s
+	}
+}
