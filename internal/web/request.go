@@ -23,6 +23,7 @@ var requestID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 // nothing of it. What may be kept by others, or is a page, says so itself.
 func Outermost(next http.Handler, log *slog.Logger, now func() time.Time) http.Handler {
 	strict, secure := strictHeaders(), []string{"max-age=31536000; includeSubDomains"}
+	next = skipping(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get(RequestIDHeader)
 		if id == "" || !requestID.MatchString(id) {
