@@ -8,13 +8,17 @@ import (
 )
 
 // memory is the last minutes of one metric, second by second. With many series nearly all that happens in a second to one of them is a
-// single event, so that is what takes little room: a cell without pointers, instead of an entry of a map with a key and an aggregate.
+// single event, so that is what takes little room: a cell without pointers, instead of an entry of a map with a key and an aggregate. With
+// many events it is sketches that take it, so those of seconds that are over are packed.
 type memory struct {
 	ids     map[string]uint32 // places in series, by the key of the labels
 	series  []member
 	seconds map[int64]*second
 	newest  int64 // of seconds
 	swept   int64
+	loose   []int64      // seconds that have aggregates that are not packed
+	spare   []series.Agg // empty ones of a packed second, behind its length, for their memory
+	encoded []byte       // where aggregates are packed
 }
 
 // member is a series that memory has seen. The worker bounds how many there are.
@@ -26,22 +30,29 @@ type member struct {
 
 // second is what happened in one second.
 type second struct {
-	cells []cell
-	aggs  []series.Agg // of the cells that are not single
+	cells  []cell
+	packed []byte       // the first aggregates of the cells that are not single, encoded one behind the other
+	folded uint32       // how many these are
+	aggs   []series.Agg // those that came later
 	// limit is at how many cells those that are of the same series are merged. Few are: when a series is seen in other seconds before
-	// it is seen in this one again.
+	// it is seen in this one again, or in one that was packed.
 	limit int
+	loose bool // it is among memory's
 }
 
 // cell is one second of one series.
 type cell struct {
 	series uint32
-	agg    uint32 // one more than its place in aggs; 0: it is single
+	agg    uint32 // one more than its place among the second's aggregates; 0: it is single
 	single series.Single
 }
 
-// minCells is below how many cells of a second none are merged.
-const minCells = 16
+const (
+	// minCells is below how many cells of a second none are merged.
+	minCells = 16
+	// over is how many seconds after a second hardly anything of it comes any more.
+	over = 5
+)
 
 func newMemory() *memory {
 	return &memory{ids: map[string]uint32{}, seconds: map[int64]*second{}}
@@ -49,12 +60,7 @@ func newMemory() *memory {
 
 func (m *memory) add(d *series.Delta, key []byte, oldest int64) {
 	if oldest > m.swept+10 {
-		m.swept = oldest
-		for s := range m.seconds {
-			if s < oldest {
-				delete(m.seconds, s)
-			}
-		}
+		m.sweep(oldest)
 	}
 	id, ok := m.ids[string(key)]
 	if !ok {
@@ -63,8 +69,12 @@ func (m *memory) add(d *series.Delta, key []byte, oldest int64) {
 		m.series = append(m.series, member{labels: d.Labels})
 	}
 	s := m.second(d.Second)
+	if !s.loose {
+		s.loose = true
+		m.loose = append(m.loose, d.Second)
+	}
 	of := &m.series[id]
-	if n := int(of.cell); of.second == d.Second && n < len(s.cells) && s.cells[n].series == id {
+	if n := int(of.cell); of.second == d.Second && n < len(s.cells) && s.cells[n].series == id && !s.isPacked(&s.cells[n]) {
 		s.merge(&s.cells[n], d.Second, &d.Agg)
 		return
 	}
@@ -76,17 +86,33 @@ func (m *memory) add(d *series.Delta, key []byte, oldest int64) {
 	s.set(&s.cells[of.cell], d.Second, &d.Agg)
 }
 
+// sweep forgets what is too old.
+func (m *memory) sweep(oldest int64) {
+	m.swept = oldest
+	for s := range m.seconds {
+		if s < oldest {
+			delete(m.seconds, s)
+		}
+	}
+	m.loose = slices.DeleteFunc(m.loose, func(s int64) bool { return s < oldest })
+}
+
 // second finds or makes a second. The newest mostly gets as many cells as the one before it.
 func (m *memory) second(at int64) *second {
 	s := m.seconds[at]
 	if s != nil {
 		return s
 	}
-	s = &second{limit: minCells}
+	m.pack(at - over)
+	s = &second{limit: minCells, aggs: m.spare}
+	m.spare = nil
 	if at > m.newest {
 		if last := m.seconds[m.newest]; last != nil {
-			s.cells, s.aggs = make([]cell, 0, len(last.cells)), make([]series.Agg, 0, len(last.aggs))
+			s.cells = make([]cell, 0, len(last.cells))
 			s.limit = max(minCells, min(last.limit, 2*len(last.cells)))
+			if s.aggs == nil {
+				s.aggs = make([]series.Agg, 0, len(last.aggs))
+			}
 		}
 		m.newest = at
 	}
@@ -94,56 +120,109 @@ func (m *memory) second(at int64) *second {
 	return s
 }
 
+// pack packs the seconds before one.
+func (m *memory) pack(before int64) {
+	m.loose = slices.DeleteFunc(m.loose, func(at int64) bool {
+		if at >= before {
+			return false
+		}
+		s := m.seconds[at]
+		s.loose = false
+		s.limit = max(s.limit, len(s.cells)+minCells)
+		s.cells = slices.Clone(s.cells) // without room for more
+		m.encoded = append(m.encoded[:0], s.packed...)
+		for i := range s.aggs {
+			m.encoded = s.aggs[i].Append(m.encoded)
+			s.aggs[i].Reset()
+		}
+		s.folded += uint32(len(s.aggs)) //nolint:gosec // far fewer
+		if len(m.encoded) > 0 {
+			s.packed = slices.Clone(m.encoded)
+		}
+		if cap(s.aggs) > cap(m.spare) {
+			m.spare = s.aggs[:0]
+		}
+		s.aggs = nil
+		return true
+	})
+}
+
+// isPacked says that a cell can't be merged into.
+func (s *second) isPacked(c *cell) bool { return c.agg > 0 && c.agg <= s.folded }
+
 // set gives a new cell its aggregate.
 func (s *second) set(c *cell, at int64, a *series.Agg) {
 	if one, ok := a.Single(at); ok {
 		c.single = one
 		return
 	}
-	var own series.Agg
-	own.Merge(a)
-	s.spell(c, own)
+	s.spell(c).Merge(a)
 }
 
-func (s *second) spell(c *cell, a series.Agg) {
-	s.aggs = append(s.aggs, a)
-	c.agg = uint32(len(s.aggs)) //nolint:gosec // far fewer
+// spell gives a cell an aggregate, which is empty.
+func (s *second) spell(c *cell) *series.Agg {
+	n := len(s.aggs)
+	if n < cap(s.aggs) {
+		s.aggs = s.aggs[:n+1]
+	} else {
+		s.aggs = append(s.aggs, series.Agg{})
+	}
+	c.agg = s.folded + uint32(n) + 1 //nolint:gosec // far fewer
+	return &s.aggs[n]
 }
 
 // merge adds to a cell.
 func (s *second) merge(c *cell, at int64, a *series.Agg) {
 	if c.agg == 0 {
-		s.spell(c, c.single.Agg(at))
+		own := c.single.Agg(at)
+		s.spell(c).Merge(&own)
 	}
-	s.aggs[c.agg-1].Merge(a)
+	s.aggs[c.agg-s.folded-1].Merge(a)
 }
 
 // compact merges the cells that are of the same series. It is done when there are twice as many as it left the last time.
 func (s *second) compact(at int64) {
 	slices.SortFunc(s.cells, func(a, b cell) int { return cmp.Compare(a.series, b.series) })
-	old := second{cells: s.cells, aggs: s.aggs}
-	s.cells, s.aggs = s.cells[:0], make([]series.Agg, 0, len(s.aggs))
-	for i := range old.cells {
-		c := old.cells[i]
+	cells, all := s.cells, s.all()
+	*s = second{cells: s.cells[:0], aggs: make([]series.Agg, 0, len(all)), loose: s.loose}
+	for i := range cells {
+		c := cells[i]
 		if n := len(s.cells); n > 0 && s.cells[n-1].series == c.series {
-			a := old.agg(&c, at)
+			a := c.of(all, at)
 			s.merge(&s.cells[n-1], at, &a)
 			continue
 		}
 		if c.agg > 0 {
-			s.spell(&c, old.aggs[c.agg-1])
+			a := &all[c.agg-1]
+			*s.spell(&c) = *a
 		}
 		s.cells = append(s.cells, c)
 	}
 	s.limit = max(minCells, 2*len(s.cells))
 }
 
-// agg is a cell's aggregate; its sketches are still the cell's.
-func (s *second) agg(c *cell, at int64) series.Agg {
+// all are the second's aggregates, in the order of which cells know them; their sketches are still the second's.
+func (s *second) all() []series.Agg {
+	if s.folded == 0 {
+		return s.aggs
+	}
+	all := make([]series.Agg, s.folded, int(s.folded)+len(s.aggs))
+	b := s.packed
+	for i := range all {
+		var err error
+		if all[i], b, err = series.ReadAgg(b); err != nil {
+			break // not reached: it is its own form
+		}
+	}
+	return append(all, s.aggs...)
+}
+
+// of is a cell's aggregate, of all that its second has.
+func (c *cell) of(all []series.Agg, at int64) series.Agg {
 	if c.agg == 0 {
 		return c.single.Agg(at)
 	}
-	return s.aggs[c.agg-1]
+	return all[c.agg-1]
 }
 
 // since shows all from a second on; what it shows must only be read, and not kept.
@@ -153,9 +232,10 @@ func (m *memory) since(first int64, show func(labels series.Labels, second int64
 		if at < first {
 			continue
 		}
+		all := s.all()
 		for i := range s.cells {
 			c := &s.cells[i]
-			a = s.agg(c, at)
+			a = c.of(all, at)
 			show(m.series[c.series].labels, at, &a)
 		}
 	}

@@ -100,6 +100,27 @@ func BenchmarkMemoryOfManySeries(b *testing.B) {
 		d.Agg.Add(series.Observation{At: time.Unix(d.Second, 0), HasDistinct: true, Distinct: dice.Uint64()})
 		deltas = append(deltas, d)
 	}
+	holdMemory(b, deltas, len(deltas))
+}
+
+// BenchmarkMemoryOfManyEvents holds a minute of 20 series, which have 50 events a second each, with a number and a name in it.
+func BenchmarkMemoryOfManyEvents(b *testing.B) {
+	const all, each, span = 20, 50, 60
+	dice := rand.New(rand.NewPCG(1, 2))
+	var deltas []*series.Delta
+	for i := range all * span * 10 { // in ten parts
+		d := &series.Delta{Labels: series.Labels{fmt.Sprint("series-", i%all)}, Second: int64(i / all / 10)}
+		for range each / 10 {
+			d.Agg.Add(series.Observation{At: time.Unix(d.Second, 0), Numeric: true, Value: dice.ExpFloat64(), HasDistinct: true, Distinct: dice.Uint64()})
+		}
+		deltas = append(deltas, d)
+	}
+	holdMemory(b, deltas, all*each*span)
+}
+
+// holdMemory says how much memory holds deltas of so many events.
+func holdMemory(b *testing.B, deltas []*series.Delta, events int) {
+	b.Helper()
 	var key []byte
 	var before, after runtime.MemStats
 	b.ReportAllocs()
@@ -115,5 +136,5 @@ func BenchmarkMemoryOfManySeries(b *testing.B) {
 		runtime.ReadMemStats(&after)
 		runtime.KeepAlive(m)
 	}
-	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(len(deltas)), "B/event")
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/float64(events), "B/event")
 }
