@@ -2,7 +2,9 @@ package duckdb
 
 import (
 	"context"
+	"runtime"
 
+	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/store/segment"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
@@ -59,6 +61,9 @@ func segmentTiers() tiers {
 	return tiers{below: []int64{4 << 10, 64 << 10, 96 << 10}, mostRows: flushRows, mostBytes: 32 << 20}
 }
 
+// breath is after how many events a merge lets others have the processor, who answer somebody: by itself Go takes it away after 10 ms.
+const breath = 256
+
 // mergeSegments makes one of the first segments that are many and small, and says whether there were any.
 func (s *Store) mergeSegments(ctx context.Context) (bool, error) {
 	s.merging.Lock()
@@ -80,8 +85,14 @@ func (s *Store) mergeSegments(ctx context.Context) (bool, error) {
 	}
 	t := &segment.Tail{Memory: &s.mem.slabs}
 	defer t.Free()
+	add := func(ev *event.Stored) {
+		if t.Len()%breath == 0 {
+			runtime.Gosched()
+		}
+		t.Add(ev)
+	}
 	for _, seg := range list.all[from:to] {
-		if err := s.reading.All(ctx, seg, t.Add); err != nil {
+		if err := s.reading.All(ctx, seg, add); err != nil {
 			return false, fileError(err)
 		}
 	}

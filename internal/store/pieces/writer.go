@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 )
 
 // Writer writes files, one after the other. It keeps its memory for the next one; one goroutine at a time may use it.
@@ -81,6 +82,7 @@ func (w *Writer) put(p []byte) error {
 
 // Put writes a piece, as part of Make.
 func (w *Writer) Put(p []byte) (Place, error) {
+	runtime.Gosched()                                             // nobody waits for a file as somebody may for an answer
 	at := Place{Off: w.at, Len: uint32(len(p)), CRC: Checksum(p)} //nolint:gosec // a piece is at most some hundreds of megabytes
 	return at, w.put(p)
 }

@@ -3,6 +3,7 @@ package rollup
 import (
 	"cmp"
 	"context"
+	"runtime"
 	"slices"
 
 	"github.com/pulsestream/pulsestream/internal/series"
@@ -193,6 +194,9 @@ func metricsOf(files []*File) []metricKey {
 	return slices.Compact(all)
 }
 
+// breath is after how many rows a merge lets others have the processor, who answer somebody: by itself Go takes it away after 10 ms.
+const breath = 64
+
 // merge merges the rows of one metric and step.
 func (b *Builder) merge(ctx context.Context, files []*File, k metricKey, step uint8) error {
 	s := b.sweep
@@ -206,6 +210,9 @@ func (b *Builder) merge(ctx context.Context, files []*File, k metricKey, step ui
 	}
 	width := stepOf(step)
 	return s.run(ctx, nil, func(bucket int64, labels series.Labels, a *series.Agg) error {
+		if len(b.encoder.rows)%breath == 0 {
+			runtime.Gosched()
+		}
 		return b.add(bucket*width, labels, a)
 	})
 }

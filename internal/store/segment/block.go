@@ -13,27 +13,46 @@ import (
 )
 
 // block is some rows of a segment under reading. Columns are decoded when load asks for them; what an event is made of are views of them,
-// which stay as they are.
+// which stay as they are until the memory they are decoded into is another block's.
 type block struct {
 	seg       *Segment
 	tenant    tenant.ID
 	partition int
 	entry     *blockEntry
 	loaded    uint16
-	ints      [colFlags + 1][]int64
-	texts     [columns]column.Texts
-	doc       shred.Reader
-	docs      column.Texts // of doc, once whole
-	whole     bool
-	memory    *memory // nil: what is read of the file has memory of its own
+	whole     bool // all documents are decoded
+	*decoded       // nil before the first load of a block that nobody has lent any
 }
 
-// memory is what bytes of the file are read into by a block that becomes another one again and again.
-type memory struct{ column, data []byte }
+// decoded is what the columns of a block are decoded into, and those after them of other blocks.
+type decoded struct {
+	ints  [colFlags + 1][]int64
+	texts [columns]column.Texts
+	doc   shred.Reader
+	docs  column.Texts // of doc, once whole
+	// What is read of the file: documents are decoded bit by bit, and need theirs as long as the block is read.
+	column, data []byte
+}
 
 // again makes the block another one, whose columns are decoded into the memory of this one.
-func (b *block) again(u *unit, m *memory) {
-	b.seg, b.tenant, b.partition, b.entry, b.loaded, b.whole, b.memory = u.seg, u.of.id, u.of.partition, u.entry, 0, false, m
+func (b *block) again(u *unit) {
+	b.seg, b.tenant, b.partition, b.entry, b.loaded, b.whole = u.seg, u.of.id, u.of.partition, u.entry, 0, false
+}
+
+// lend gives a block memory that others have used.
+func (r *Reader) lend(b *block) {
+	var there bool
+	if b.decoded, there = r.decoded.Get().(*decoded); !there {
+		b.decoded = &decoded{}
+	}
+}
+
+// takeBack takes the memory from blocks that are not read any more, nor anything that was made of them.
+func (r *Reader) takeBack(blocks ...*block) {
+	for _, b := range blocks {
+		r.decoded.Put(b.decoded)
+		b.decoded, b.loaded, b.whole = nil, 0, false
+	}
 }
 
 // The sets of columns that readers ask for.
@@ -47,6 +66,9 @@ func (b *block) len() int { return b.entry.rows }
 
 // load decodes those of some columns that are not yet.
 func (b *block) load(d *column.Decoder, want uint16) error {
+	if b.decoded == nil {
+		b.decoded = &decoded{}
+	}
 	for col := range columns {
 		if want&^b.loaded&(1<<col) == 0 {
 			continue
@@ -78,18 +100,14 @@ func (b *block) decode(d *column.Decoder, col int) error {
 	return d.Texts(&b.texts[col], raw, b.len())
 }
 
-// read reads a column of the file. Documents are decoded bit by bit, and need theirs as long as the block is read.
+// read reads a column of the file.
 func (b *block) read(col int) (raw []byte, err error) {
-	p := b.entry.columns[col]
-	switch {
-	case b.memory == nil:
-		return b.seg.Read(p, true)
-	case col == colData:
-		b.memory.data, err = b.seg.ReadInto(b.memory.data, p, true)
-		return b.memory.data, err
+	into := &b.column
+	if col == colData {
+		into = &b.data
 	}
-	b.memory.column, err = b.seg.ReadInto(b.memory.column, p, true)
-	return b.memory.column, err
+	*into, err = b.seg.ReadInto(*into, b.entry.columns[col], true)
+	return *into, err
 }
 
 // kind is the type of a row.
@@ -142,8 +160,8 @@ func (b *block) documents(d *column.Decoder) error {
 	return nil
 }
 
-// data decodes the data of one row.
-func (b *block) data(d *column.Decoder, i int) ([]byte, error) {
+// document decodes the data of one row.
+func (b *block) document(d *column.Decoder, i int) ([]byte, error) {
 	if err := b.load(d, 1<<colData|1<<colFlags); err != nil || b.ints[colFlags][i]&flagData == 0 {
 		return nil, err
 	}

@@ -23,7 +23,10 @@ func (r *Reader) ScanColumns(ctx context.Context, s *Set, t tenant.ID, q store.C
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := sc.block(b); err != nil {
+		r.lend(b)
+		err := sc.block(b)
+		r.takeBack(b)
+		if err != nil {
 			return err
 		}
 	}

@@ -23,6 +23,7 @@ type effort struct{ indexes, blocks int }
 
 // finding is one look on its way.
 type finding struct {
+	reader     *Reader
 	d          *column.Decoder
 	tenant     tenant.ID
 	source, id string
@@ -31,6 +32,7 @@ type finding struct {
 	best       *found
 	received   int64         // when best was
 	earliest   *atomic.Int64 // when what anybody has found was received
+	looked     []*block      // which have memory of the reader's
 	effort     effort
 	err        error
 }
@@ -45,9 +47,14 @@ func (r *Reader) find(ctx context.Context, s *Set, t tenant.ID, source, id strin
 	earliest.Store(math.MaxInt64)
 	parts := make([]*finding, n)
 	for i := range parts {
-		parts[i] = &finding{d: r.decoder(), tenant: t, source: source, id: id, hash: hash(source, id), earliest: &earliest}
-		defer r.decoders.Put(parts[i].d)
+		parts[i] = &finding{reader: r, d: r.decoder(), tenant: t, source: source, id: id, hash: hash(source, id), earliest: &earliest}
 	}
+	defer func() {
+		for _, f := range parts {
+			r.decoders.Put(f.d)
+			r.takeBack(f.looked...)
+		}
+	}()
 	first := parts[0]
 	var others sync.WaitGroup
 	for i := 1; i < n; i++ {
@@ -122,6 +129,8 @@ func (f *finding) segment(seg *Segment) error {
 
 func (f *finding) block(b *block) error {
 	f.effort.blocks++
+	f.reader.lend(b)
+	f.looked = append(f.looked, b)
 	if err := b.load(f.d, 1<<colID); err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ type Set struct {
 }
 
 // Reader reads Sets. Any number of goroutines may use one: it is there for the memory that it keeps.
-type Reader struct{ decoders, rows sync.Pool }
+type Reader struct{ decoders, rows, decoded sync.Pool }
 
 func (r *Reader) decoder() *column.Decoder {
 	if d, ok := r.decoders.Get().(*column.Decoder); ok {
@@ -74,6 +74,8 @@ func (r *Reader) Page(ctx context.Context, s *Set, t tenant.ID, q store.Page) ([
 	}
 	blocks := s.blocks(t, p.match)
 	slices.SortFunc(blocks, func(x, y *block) int { return cmp.Compare(y.entry.maxTime, x.entry.maxTime) })
+	looked := 0
+	defer func() { r.takeBack(blocks[:looked]...) }()
 	for _, b := range blocks {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -81,6 +83,8 @@ func (r *Reader) Page(ctx context.Context, s *Set, t tenant.ID, q store.Page) ([
 		if b.entry.maxTime < p.least {
 			break
 		}
+		r.lend(b)
+		looked++
 		if err := b.load(d, p.match.columns(b.entry)|colsPlace|1<<colTime); err != nil {
 			return nil, err
 		}
@@ -172,7 +176,7 @@ func (f *found) event(d *column.Decoder) (ev event.Stored, err error) {
 			return ev, err
 		}
 		ev = f.block.event(f.i)
-		if ev.Data, err = f.block.data(d, f.i); err != nil {
+		if ev.Data, err = f.block.document(d, f.i); err != nil {
 			return ev, err
 		}
 	}

@@ -43,7 +43,6 @@ type rowScan struct {
 // rowBatch is events with the block that their texts are in.
 type rowBatch struct {
 	block  block
-	memory memory
 	events []event.Stored
 	done   float64
 }
@@ -177,7 +176,7 @@ func (x *rowScan) block(ctx context.Context, u *unit) error {
 	if err != nil {
 		return err
 	}
-	b.block.again(u, &b.memory)
+	b.block.again(u)
 	if err := x.fill(b); err != nil {
 		return err
 	}

@@ -320,13 +320,14 @@ func (r *Reader) All(ctx context.Context, seg *Segment, each func(*event.Stored)
 	d := r.decoder()
 	defer r.decoders.Put(d)
 	var b block
-	var m memory
+	r.lend(&b)
+	defer r.takeBack(&b)
 	for _, t := range seg.all {
 		for i := range t.blocks {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			b.again(&unit{seg: seg, of: t, entry: &t.blocks[i]}, &m)
+			b.again(&unit{seg: seg, of: t, entry: &t.blocks[i]})
 			if err := b.load(d, colsAll); err != nil {
 				return err
 			}
