@@ -82,7 +82,8 @@ func (w *Writer) put(p []byte) error {
 
 // Put writes a piece, as part of Make.
 func (w *Writer) Put(p []byte) (Place, error) {
-	runtime.Gosched()                                             // nobody waits for a file as somebody may for an answer
+	// Nobody waits for a file as somebody may for an answer.
+	runtime.Gosched()
 	at := Place{Off: w.at, Len: uint32(len(p)), CRC: Checksum(p)} //nolint:gosec // a piece is at most some hundreds of megabytes
 	return at, w.put(p)
 }
