@@ -329,8 +329,23 @@ func (r *rig) afterwards(t *traffic, fault error) error {
 	return errors.Join(err, r.check())
 }
 
-func (r *rig) verify(losses verify.Losses) (*verify.Report, error) {
-	return verify.Online(r.ctx, verify.OnlineConfig{Client: r.target.wait(r.ctx), Target: "the server", Ledger: r.ledger, Losses: losses, Now: time.Now})
+// verify compares all that is there with the ledger. While the server says that it is rebuilding a part of its store, which the event that was
+// waited for need not lie in, it asks again.
+func (r *rig) verify(losses verify.Losses) (report *verify.Report, err error) {
+	ctx, cancel := context.WithTimeout(r.ctx, settleWithin)
+	defer cancel()
+	var failed error
+	err = poll(ctx, 50*time.Millisecond, func() error {
+		report, failed = verify.Online(r.ctx, verify.OnlineConfig{Client: r.target.wait(r.ctx), Target: "the server", Ledger: r.ledger, Losses: losses, Now: time.Now})
+		if errors.Is(failed, client.ErrIncomplete) {
+			return failed
+		}
+		return nil
+	})
+	if err == nil {
+		err = failed
+	}
+	return report, err
 }
 
 func (r *rig) judge(report *verify.Report) error {
