@@ -36,8 +36,9 @@ type second struct {
 	aggs   []series.Agg // those that came later
 	// limit is at how many cells those that are of the same series are merged. Few are: when a series is seen in other seconds before
 	// it is seen in this one again, or in one that was packed.
-	limit int
-	loose bool // it is among memory's
+	limit  int
+	raised bool // the limit leaves room for what comes after the second is over
+	loose  bool // it is among memory's
 }
 
 // cell is one second of one series.
@@ -128,7 +129,9 @@ func (m *memory) pack(before int64) {
 		}
 		s := m.seconds[at]
 		s.loose = false
-		s.limit = max(s.limit, len(s.cells)+minCells)
+		if !s.raised { // else what trickles in for minutes would never be merged
+			s.limit, s.raised = max(s.limit, len(s.cells)+minCells), true
+		}
 		s.cells = slices.Clone(s.cells) // without room for more
 		m.encoded = append(m.encoded[:0], s.packed...)
 		for i := range s.aggs {
@@ -184,7 +187,7 @@ func (s *second) merge(c *cell, at int64, a *series.Agg) {
 func (s *second) compact(at int64) {
 	slices.SortFunc(s.cells, func(a, b cell) int { return cmp.Compare(a.series, b.series) })
 	cells, all := s.cells, s.all()
-	*s = second{cells: s.cells[:0], aggs: make([]series.Agg, 0, len(all)), loose: s.loose}
+	*s = second{cells: s.cells[:0], aggs: make([]series.Agg, 0, len(all)), loose: s.loose, raised: true}
 	for i := range cells {
 		c := cells[i]
 		if n := len(s.cells); n > 0 && s.cells[n-1].series == c.series {

@@ -90,6 +90,40 @@ func TestMemoryForgetsSecondsThatAreTooOld(t *testing.T) {
 	}
 }
 
+func TestWhatTricklesIntoASecondThatIsOverIsMergedInTime(t *testing.T) {
+	dice := rand.New(rand.NewPCG(1, 2))
+	const many, late, ticks = 20, 10, 300
+	m, sent := newMemory(), uint64(0)
+	add := func(second int64, label int) {
+		d := delta(dice, fmt.Sprint(label), second, 2)
+		m.add(d, d.Labels.AppendKey(nil), 0)
+		if second == 1000 {
+			sent += d.Agg.Count
+		}
+	}
+	for i := range many {
+		add(1000, i)
+	}
+	for tick := range int64(ticks) {
+		add(1010+tick, 0) // packs what is before
+		for range late {
+			add(1000, dice.IntN(many))
+		}
+	}
+	if n := len(m.seconds[1000].cells); n > 4*many+2*minCells {
+		t.Errorf("a second of %d series has %d cells after %d late events", many, n, late*ticks)
+	}
+	var held uint64
+	m.since(0, func(_ series.Labels, second int64, agg *series.Agg) {
+		if second == 1000 {
+			held += agg.Count
+		}
+	})
+	if held != sent {
+		t.Errorf("%d events are held, %d were added", held, sent)
+	}
+}
+
 // BenchmarkMemoryOfManySeries holds a minute of 4 000 series of which 800 have an event each second.
 func BenchmarkMemoryOfManySeries(b *testing.B) {
 	const all, each, span = 4000, 800, 60

@@ -23,13 +23,13 @@ type skipper struct {
 }
 
 // skipping is a handler that reads what the next one has left of a request's body. It leaves to net/http what is short, what is too much
-// at a time, and bodies for which net/http would rather end the connection: long ones, of unknown length, and those that don't come before
-// they are asked for. A GET has none that counts, and its connection may be somebody else's by now.
+// at a time, and bodies for which net/http would rather end the connection: long ones, of unknown length, those that don't come before
+// they are asked for, and where the client ends it anyway. A GET has none that counts, and its connection may be somebody else's by now.
 func skipping(next http.Handler) http.Handler {
 	var s skipper
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(w, r)
-		if r.Method != http.MethodGet && r.ContentLength >= skippedAtOnce/8 && r.ContentLength <= mostSkipped && r.ProtoMajor == 1 && r.Header.Get("Expect") == "" {
+		if r.Method != http.MethodGet && r.ContentLength >= skippedAtOnce/8 && r.ContentLength <= mostSkipped && r.ProtoMajor == 1 && r.ProtoMinor == 1 && !r.Close && r.Header.Get("Expect") == "" {
 			s.skip(r.Body)
 		}
 	})

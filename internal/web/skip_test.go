@@ -46,6 +46,7 @@ func TestTheBodyOfARefusedRequestIsReadInLargePieces(t *testing.T) {
 		{what: "and one of unknown length", length: -1},
 		{what: "and one that does not come before it is asked for", length: 200 << 10, change: func(r *http.Request) { r.Header.Set("Expect", "100-continue") }},
 		{what: "and that of a GET, whose connection may have become a WebSocket", length: 200 << 10, change: func(r *http.Request) { r.Method = http.MethodGet }},
+		{what: "and one whose client ends the connection", length: 200 << 10, change: func(r *http.Request) { r.Close = true }},
 		{what: "and a stream of HTTP/2, which can be ended alone", length: 200 << 10, change: func(r *http.Request) { r.ProtoMajor = 2 }},
 	} {
 		body := &counted{left: int(max(c.length, 1000))}

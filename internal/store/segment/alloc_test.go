@@ -3,14 +3,10 @@ package segment
 import (
 	"fmt"
 	"path/filepath"
-	"runtime"
-	"runtime/debug"
 	"testing"
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/event"
-	"github.com/pulsestream/pulsestream/internal/metric"
-	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
@@ -93,62 +89,5 @@ func TestAllocationsOfBuildingAreBoundedByTheNumberOfBlocks(t *testing.T) {
 		if each := made / float64(blocks); each > 10 {
 			t.Errorf("%d events in %d blocks and tenants took %.0f allocations", n, blocks, made)
 		}
-	}
-}
-
-// bytesOf is how many bytes of memory a call asks for, once what it keeps for the next is there.
-func bytesOf(call func()) uint64 {
-	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // which would take what is kept
-	call()
-	call()
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	const calls = 50
-	for range calls {
-		call()
-	}
-	runtime.ReadMemStats(&after)
-	return (after.TotalAlloc - before.TotalAlloc) / calls
-}
-
-// A column of a block has thousands of rows. Decoding them for one event took megabytes, and the garbage collector ran for every hundred looks.
-func TestReadingAFewEventsTakesTheMemoryOfThoseBefore(t *testing.T) {
-	all := vendors(100_000)
-	path := filepath.Join(t.TempDir(), "a.seg")
-	if _, err := NewBuilder().Build(tailOf(all), path); err != nil {
-		t.Fatal(err)
-	}
-	s, err := Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = s.Release() }()
-	var r Reader
-	set := &Set{Segments: []*Segment{s}}
-	one := &all[0]
-	if n := bytesOf(func() {
-		if _, found, err := r.Find(t.Context(), set, one.Tenant, one.Source, one.ID); !found || err != nil {
-			t.Fatal(found, err)
-		}
-	}); n > 4<<10 {
-		t.Errorf("looking for an event asks for %d bytes", n)
-	}
-	page := store.Page{EventFilter: store.EventFilter{Types: []string{one.Type}}, Limit: 100}
-	if n := bytesOf(func() {
-		if events, err := r.Page(t.Context(), set, one.Tenant, page); len(events) != 100 || err != nil {
-			t.Fatal(len(events), err)
-		}
-	}); n > 128<<10 {
-		t.Errorf("a page of 100 events asks for %d bytes", n)
-	}
-	columns := store.ColumnScan{Types: []string{one.Type}, Fields: []store.ColumnField{{Field: metric.Field{Path: []string{"status"}}}}, To: one.Time.Add(time.Hour)}
-	if n := bytesOf(func() {
-		rows := 0
-		err := r.ScanColumns(t.Context(), set, one.Tenant, columns, func(b *store.ColumnBlock) error { rows += len(b.Times); return nil })
-		if rows < 100 || err != nil {
-			t.Fatal(rows, err)
-		}
-	}); n > 32<<10 {
-		t.Errorf("reading a column asks for %d bytes", n)
 	}
 }
