@@ -24,8 +24,14 @@ type memory struct {
 // member is a series that memory has seen. The worker bounds how many there are.
 type member struct {
 	labels series.Labels
-	second int64  // where it was seen last
-	cell   uint32 // and in which of its cells
+	// seen is where it was seen last, in seconds that are even and in those that are odd: what comes together is mostly of two that follow each other.
+	seen [2]sighting
+}
+
+// sighting is a second and one of its cells.
+type sighting struct {
+	second int64
+	cell   uint32
 }
 
 // second is what happened in one second.
@@ -74,7 +80,7 @@ func (m *memory) add(d *series.Delta, key []byte, oldest int64) {
 		s.loose = true
 		m.loose = append(m.loose, d.Second)
 	}
-	of := &m.series[id]
+	of := &m.series[id].seen[d.Second&1]
 	if n := int(of.cell); of.second == d.Second && n < len(s.cells) && s.cells[n].series == id && !s.isPacked(&s.cells[n]) {
 		s.merge(&s.cells[n], d.Second, &d.Agg)
 		return

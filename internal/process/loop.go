@@ -40,6 +40,7 @@ func (s *session) loop(ctx context.Context) error {
 				return err
 			}
 		case <-tick.C:
+			s.show()
 			s.evaluate(false)
 			s.dedupe.Sweep()
 			if s.idle() {
@@ -72,7 +73,8 @@ func (s *session) full() bool {
 	return s.alone() || len(b.commit.Events) >= maxBatchEvents || len(b.commit.Quarantine) >= maxBatchHeld || b.bytes >= maxBatchBytes
 }
 
-// message takes one log message through decode, dedupe and aggregate. Its events are decoded to where the commit has them.
+// message takes one log message through decode, dedupe and aggregate. Its events are decoded to where the commit has them. What they add is shown
+// at once, unless much comes: then what several messages add to the same second of a series is merged once, when it is committed.
 func (s *session) message(m bus.Message) {
 	b := s.batch
 	before := len(b.commit.Events)
@@ -97,15 +99,31 @@ func (s *session) message(m bus.Message) {
 	if len(fresh) > 0 {
 		s.received = fresh[len(fresh)-1].Received
 	}
+	s.cfg.Observer.Processed(s.partition, len(fresh), duplicates)
+	s.cfg.Observer.Lag(s.partition, m.Pending)
+	if !s.much() {
+		s.show()
+	}
+}
+
+// much says that it pays to gather: more waits in the log, or as much came last as busyRate.
+func (s *session) much() bool { return s.pending > 0 || s.busy }
+
+// show hands on what was aggregated since it was called last: to the batch, to the rules and to live charts.
+func (s *session) show() {
+	b := s.batch
+	fresh := b.commit.Events[b.shown:]
+	b.shown = len(b.commit.Events)
+	if len(fresh) == 0 && len(s.aggregate.cells) == 0 {
+		return
+	}
 	b.rollups.add(s.aggregate.cells)
 	deltas := s.aggregate.deltas()
 	for i := range deltas {
 		s.watch(s.aggregate.cells[i].of.table, &deltas[i])
 	}
 	s.aggregate.begin()
-	s.cfg.Observer.Processed(s.partition, len(fresh), duplicates)
-	s.cfg.Live.Publish(s.partition, m.Seq, deltas, fresh)
-	s.cfg.Observer.Lag(s.partition, m.Pending)
+	s.cfg.Live.Publish(s.partition, s.seq, deltas, fresh)
 	if len(deltas) > 0 {
 		s.evaluate(true)
 	}
@@ -243,8 +261,12 @@ func (s *session) maybeCommit(ctx context.Context, due *time.Timer) error {
 	return nil
 }
 
-// whenBehind is how many times as long a worker gathers while more is waiting in the log: what is gathered together is merged once.
-const whenBehind = 4
+const (
+	// whenBehind is how many times as long a worker gathers while more is waiting in the log: what is gathered together is merged once.
+	whenBehind = 4
+	// busyRate is from how many events a second on what they add is shown commit by commit, busyLeast how many a commit then has at least.
+	busyRate, busyLeast = 4_000, 100
+)
 
 // gather is the least time between two commits.
 func (s *session) gather() time.Duration {
@@ -256,6 +278,7 @@ func (s *session) gather() time.Duration {
 
 // commit hands the batch to the store and begins a new one.
 func (s *session) commit(ctx context.Context) {
+	s.show()
 	b := s.batch
 	b.commit.From = s.offset
 	b.commit.To.Seq = s.seq
@@ -263,7 +286,9 @@ func (s *session) commit(ctx context.Context) {
 	b.commit.States = alert.Latest(b.commit.States)
 	s.offset = store.Offset{Incarnation: b.commit.To.Incarnation, Seq: s.seq, Revision: s.offset.Revision + 1}
 	s.newBatch()
-	s.lastCommit = s.cfg.Now()
+	now := s.cfg.Now()
+	s.busy = len(b.commit.Events) >= max(busyLeast, int(busyRate*now.Sub(s.lastCommit).Seconds()))
+	s.lastCommit = now
 	result := make(chan committed, 1)
 	s.inflight = result
 	go func() {

@@ -65,7 +65,7 @@ type Live interface {
 	Restart(partition int, history []series.Delta)
 	// History is what metrics that were just taken up looked like in the last minutes, up to the worker's offset.
 	History(partition int, history []series.Delta)
-	// Publish gives what the log message seq adds. Events are only valid during the call.
+	// Publish gives what the log messages up to seq add to those before. Events are only valid during the call.
 	Publish(partition int, seq uint64, deltas []series.Delta, events []event.Stored)
 	// Committed says that all up to seq is in the store, with these transitions of incidents.
 	Committed(partition int, seq uint64, transitions []alert.Transition)

@@ -134,6 +134,7 @@ type session struct {
 	spare      *batch         // for its memory
 	inflight   chan committed // nil when no commit is under way
 	lastCommit time.Time
+	busy       bool // many events came between the last two commits
 	decoder    event.Decoder
 	touched    uint32 // what was read ahead; nobody asks
 	reader     *bus.Reader
@@ -145,6 +146,7 @@ type batch struct {
 	rollups  *rollups
 	payloads [][]byte // that the commit has views of
 	bytes    int
+	shown    int // events of the commit that show has handed on
 	states   int // of commit.States when they were last reduced to the latest
 	urgent   bool
 }

@@ -86,15 +86,20 @@ func (c *configuration) set(t *testing.T, rules []alert.Rule, defs ...metric.Def
 type recorder struct {
 	mu          sync.Mutex
 	count       uint64
+	published   int    // calls that had something
+	upto        uint64 // the last message published
+	early       bool   // something was committed that had not been published
 	committed   uint64
 	transitions []alert.Transition
 }
 
 func (r *recorder) Restart(int, []series.Delta) {}
 func (r *recorder) History(int, []series.Delta) {}
-func (r *recorder) Publish(_ int, _ uint64, deltas []series.Delta, _ []event.Stored) {
+func (r *recorder) Publish(_ int, seq uint64, deltas []series.Delta, _ []event.Stored) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.published++
+	r.upto = seq
 	for i := range deltas {
 		if deltas[i].Metric == metric.EventsID {
 			r.count += deltas[i].Agg.Count
@@ -106,6 +111,7 @@ func (r *recorder) Committed(_ int, seq uint64, transitions []alert.Transition) 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.committed = max(r.committed, seq)
+	r.early = r.early || seq > r.upto
 	r.transitions = append(r.transitions, transitions...)
 }
 
@@ -223,6 +229,54 @@ func (r *rig) offset() uint64 {
 		r.t.Fatal(err)
 	}
 	return st.Offset.Seq
+}
+
+func TestWhatWaitsInTheLogIsShownTogetherAndWhatComesAloneAtOnce(t *testing.T) {
+	r := newRig(t)
+	const messages, each = 300, 50
+	for i := range messages {
+		r.send(i*each+1, (i+1)*each)
+	}
+	shown := func() (events uint64, times int) {
+		r.live.mu.Lock()
+		defer r.live.mu.Unlock()
+		return r.live.count, r.live.published
+	}
+	_, stop := r.start(func(c *process.Config) { c.CommitEvery = time.Hour })
+	r.until("all that waited is shown", func() bool { events, _ := shown(); return events == messages*each })
+	_, before := shown()
+	if before > messages/2 {
+		t.Errorf("%d messages that were waiting were shown in %d steps", messages, before)
+	}
+	for i := range 3 {
+		r.send(messages*each+1+i, messages*each+1+i)
+		r.until("a message that comes alone is shown", func() bool { events, _ := shown(); return events == uint64(messages*each+1+i) })
+	}
+	if _, now := shown(); now != before+3 {
+		t.Errorf("3 messages that came one by one were shown in %d steps", now-before)
+	}
+	stop()
+	r.exactlyOnce(messages*each + 3)
+	if r.live.early {
+		t.Error("something was committed before it was shown")
+	}
+}
+
+func TestMuchThatKeepsComingIsShownNoLaterThanItIsCommitted(t *testing.T) {
+	r := newRig(t)
+	_, stop := r.start(nil)
+	const messages, each = 200, 500
+	for i := range messages {
+		r.send(i*each+1, (i+1)*each)
+	}
+	r.until("all is committed", func() bool { return r.offset() == messages })
+	stop()
+	if r.live.early || r.live.count != messages*each {
+		t.Errorf("%d of %d events were shown; something was committed before: %v", r.live.count, messages*each, r.live.early)
+	}
+	if r.live.published >= messages {
+		t.Errorf("%d messages were shown in %d steps", messages, r.live.published)
+	}
 }
 
 // exactlyOnce checks that events 1 to n are stored and counted once.

@@ -59,6 +59,11 @@ func (l *logLog) add(h uint64) {
 
 func (l *logLog) push(key uint32) {
 	l.tail = append(l.tail, key)
+	l.bound()
+}
+
+// bound settles once there is so much in the tail that it pays.
+func (l *logLog) bound() {
 	if len(l.tail) >= 256 && len(l.tail) > len(l.keys)/2 {
 		l.settle()
 	}
@@ -128,9 +133,7 @@ func (l *logLog) merge(o *logLog) {
 		for _, list := range [...][]uint32{o.keys, o.tail} {
 			l.tail = append(l.tail, list...)
 		}
-		if len(l.tail) >= 256 {
-			l.settle()
-		}
+		l.bound()
 		return
 	}
 	if l.dense == nil {
