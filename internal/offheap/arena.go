@@ -16,8 +16,8 @@ const (
 	// chunkSize is how many addresses a chunk has; only pages that are touched take memory. The first chunk is small and of small pages, since most who have
 	// an arena need no more.
 	chunkSize, firstChunk = 32 << 20, 1 << 20
-	// An arena keeps as many idle pages as a sixteenth of what is in use, or idleLeast bytes, for the next piece, and lets go of others.
-	idleShare, idleLeast = 16, SlabSize / 2
+	// An arena keeps as many idle pages for the next piece as a quarter of what is in use, after Trim a sixteenth, or idleLeast bytes.
+	idleShare, idleAtRest, idleLeast = 4, 16, SlabSize
 )
 
 // chunk is a stretch of addresses.
@@ -116,22 +116,28 @@ func (a *Arena) Free(p Piece) {
 		c.free[i-1].to = c.free[i].to
 		c.free = slices.Delete(c.free, i, i+1)
 	}
-	a.trim()
+	a.trim(idleShare)
 }
 
+// Trim lets go of idle pages but for a few. Whoever has pieces come and go calls it now and then, not each time: a page that is let go of is dear to have again.
+func (a *Arena) Trim() { a.trim(idleAtRest) }
+
 // trim lets go of pages that nothing is on while there are many, the last ones first.
-func (a *Arena) trim() {
-	most := a.used + max(a.used/idleShare, idleLeast)
+func (a *Arena) trim(share int) {
+	most := a.used + max(a.used/share, idleLeast)
 	for i := len(a.chunks) - 1; i >= 0 && a.bytes > most; i-- {
 		c := a.chunks[i]
 		for k := len(c.free) - 1; k >= 0 && a.bytes > most; k-- {
-			e := c.free[k]
-			for p := e.to/c.page - 1; p*c.page >= e.from && a.bytes > most; p-- {
-				if c.touched[p] {
-					forget(c.mem[p*c.page : (p+1)*c.page])
-					c.touched[p] = false
+			e, held := c.free[k], a.bytes
+			first, end := e.to/c.page, e.to/c.page
+			for (first-1)*c.page >= e.from && a.bytes > most {
+				if first--; c.touched[first] {
+					c.touched[first] = false
 					a.bytes -= c.page
 				}
+			}
+			if a.bytes < held {
+				forget(c.mem[first*c.page : end*c.page])
 			}
 		}
 	}

@@ -112,6 +112,9 @@ func (w *Window) Sweep() {
 		if kept := s.count(w.oldest()); s.used-kept > s.used/4 {
 			w.grow(s)
 		}
+		if w.swept == 0 {
+			w.memory.arena.Trim()
+		}
 	}
 }
 
