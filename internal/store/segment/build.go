@@ -21,16 +21,22 @@ type Builder struct {
 	texts *column.Encoder
 	docs  *shred.Encoder
 
-	out  *pieces.Writer
-	buf  []byte
-	rows []*row // of the tenant in hand, sorted
-	keys []sortKey
-	ints []int64
-	text column.Texts
+	out   *pieces.Writer
+	buf   []byte
+	rows  []*row // of the tenant in hand, sorted
+	keys  []sortKey
+	block vectors
 
 	ids       idEncoder
 	indexes   []byte // of all tenants so far: they stand together in the file, so that looks for ids read little of it
 	indexEnds []int  // of each tenant's
+}
+
+// vectors is what the rows of a block have, by column.
+type vectors struct {
+	ints  [colFlags + 1][]int64
+	texts [columns]column.Texts
+	docs  [][]byte // views
 }
 
 // NewBuilder makes a Builder.
@@ -77,22 +83,28 @@ func (b *Builder) write(t *Tail, info *Info) ([]byte, error) {
 // tenant writes a tenant's blocks.
 func (b *Builder) tenant(v *View) (*tenantEntry, error) {
 	e := &tenantEntry{id: v.Tenant, partition: v.Partition, rows: v.N}
+	defer b.forget()
 	b.sort(v)
 	b.ids.begin()
-	for from := 0; from < len(b.rows); {
-		to := cut(v, b.rows[from:]) + from
-		entry, err := b.block(v, b.rows[from:to])
+	for rest := b.rows; len(rest) > 0; {
+		n := b.block.fill(v, rest)
+		entry, err := b.encode(v, rest[:n])
 		if err != nil {
 			return nil, err
 		}
 		e.blocks = append(e.blocks, entry)
-		from = to
+		rest = rest[n:]
 	}
 	b.indexes = b.ids.append(b.indexes, e.blocks)
 	b.indexEnds = append(b.indexEnds, len(b.indexes))
+	return e, nil
+}
+
+// forget lets go of what is not the builder's.
+func (b *Builder) forget() {
 	clear(b.rows)
 	clear(b.keys[:cap(b.keys)])
-	return e, nil
+	clear(b.block.docs[:cap(b.block.docs)])
 }
 
 // sort puts the tenant's rows into the order of their types' names, their times, and their places in the log.
@@ -133,7 +145,13 @@ type sortKey struct {
 }
 
 func (x sortKey) compare(y sortKey) int {
-	return cmp.Or(cmp.Compare(x.time, y.time), cmp.Compare(x.seq, y.seq), cmp.Compare(x.index, y.index))
+	switch {
+	case x.time != y.time:
+		return cmp.Compare(x.time, y.time)
+	case x.seq != y.seq:
+		return cmp.Compare(x.seq, y.seq)
+	}
+	return cmp.Compare(x.index, y.index)
 }
 
 // sortRun puts the rows of one type into the order of their times and places in the log.
@@ -154,19 +172,8 @@ func (b *Builder) sortRun(rows []*row) {
 // blockBytes is how many bytes of texts a block has at most, but for one whose only row has more.
 const blockBytes = 16 << 20
 
-// cut says how many of the first rows make a block: a type has blocks of its own, unless it has few rows.
-func cut(v *View, rows []*row) int {
-	n, bytes := min(len(rows), blockRows), v.size(rows[0])
-	for i := 1; i < n; i++ {
-		if bytes += v.size(rows[i]); bytes > blockBytes || rows[i].kind != rows[i-1].kind && i >= mixedRows {
-			return i
-		}
-	}
-	return n
-}
-
-// block writes the columns of some rows.
-func (b *Builder) block(v *View, rows []*row) (blockEntry, error) {
+// encode writes the columns of the block, which is of some rows.
+func (b *Builder) encode(v *View, rows []*row) (blockEntry, error) {
 	first := rows[0]
 	e := blockEntry{rows: len(rows), minTime: first.time, maxTime: first.time, minSeq: first.seq, maxSeq: first.seq, minReceived: first.received, maxReceived: first.received}
 	for i, r := range rows {
@@ -179,7 +186,7 @@ func (b *Builder) block(v *View, rows []*row) (blockEntry, error) {
 		e.minReceived, e.maxReceived = min(e.minReceived, r.received), max(e.maxReceived, r.received)
 	}
 	for col := range columns {
-		b.buf = b.column(b.buf[:0], v, rows, col)
+		b.buf = b.column(b.buf[:0], col)
 		var err error
 		if e.columns[col], err = b.out.Put(b.buf); err != nil {
 			return e, err
@@ -188,44 +195,44 @@ func (b *Builder) block(v *View, rows []*row) (blockEntry, error) {
 	return e, nil
 }
 
+// fill takes in as many of the rows as make a block, and says how many: a type has blocks of its own, unless it has few rows. It looks at each row
+// once, since they stand all over memory.
+func (c *vectors) fill(v *View, rows []*row) int {
+	for i := range c.ints {
+		c.ints[i] = c.ints[i][:0]
+	}
+	for i := range c.texts {
+		c.texts[i].Reset()
+	}
+	c.docs = c.docs[:0]
+	bytes := 0
+	for i, r := range rows[:min(len(rows), blockRows)] {
+		id, subject, data, extensions := v.texts(r)
+		bytes += len(id) + len(subject) + len(data) + len(extensions)
+		if i > 0 && (bytes > blockBytes || rows[i].kind != rows[i-1].kind && i >= mixedRows) {
+			return i
+		}
+		c.ints[colTime] = append(c.ints[colTime], r.time)
+		c.ints[colSeq] = append(c.ints[colSeq], int64(r.seq)) //nolint:gosec // comes back the same way
+		c.ints[colIndex] = append(c.ints[colIndex], int64(r.index))
+		c.ints[colReceived] = append(c.ints[colReceived], r.received)
+		c.ints[colFlags] = append(c.ints[colFlags], int64(r.flags))
+		c.texts[colID].AppendString(id)
+		c.texts[colSource].AppendString(v.names[r.source])
+		c.texts[colSubject].AppendString(subject)
+		c.texts[colExtensions].Append(extensions)
+		c.docs = append(c.docs, data)
+	}
+	return len(c.docs)
+}
+
 // column encodes one column.
-func (b *Builder) column(dst []byte, v *View, rows []*row, col int) []byte {
-	ints := func(of func(*row) int64) []byte {
-		b.ints = b.ints[:0]
-		for _, r := range rows {
-			b.ints = append(b.ints, of(r))
-		}
-		return b.texts.AppendInts(dst, b.ints)
+func (b *Builder) column(dst []byte, col int) []byte {
+	switch {
+	case col <= colFlags:
+		return b.texts.AppendInts(dst, b.block.ints[col])
+	case col == colData:
+		return b.docs.Append(dst, b.block.docs)
 	}
-	switch col {
-	case colTime:
-		return ints(func(r *row) int64 { return r.time })
-	case colSeq:
-		return ints(func(r *row) int64 { return int64(r.seq) }) //nolint:gosec // comes back the same way
-	case colIndex:
-		return ints(func(r *row) int64 { return int64(r.index) })
-	case colReceived:
-		return ints(func(r *row) int64 { return r.received })
-	case colFlags:
-		return ints(func(r *row) int64 { return int64(r.flags) })
-	}
-	b.text.Reset()
-	for _, r := range rows {
-		switch id, subject, data, extensions := v.texts(r); col {
-		case colID:
-			b.text.AppendString(id)
-		case colSource:
-			b.text.AppendString(v.names[r.source])
-		case colSubject:
-			b.text.AppendString(subject)
-		case colExtensions:
-			b.text.Append(extensions)
-		case colData:
-			b.text.Append(data)
-		}
-	}
-	if col == colData {
-		return b.docs.Append(dst, &b.text)
-	}
-	return b.texts.AppendTexts(dst, &b.text)
+	return b.texts.AppendTexts(dst, &b.block.texts[col])
 }

@@ -292,12 +292,6 @@ func (v *View) texts(r *row) (id, subject string, data, extensions []byte) {
 	return id, subject, data, extensions
 }
 
-// size is how many bytes a row's texts have.
-func (v *View) size(r *row) int {
-	b := v.arena[r.chunk][r.off:]
-	return int(binary.LittleEndian.Uint16(b)) + int(binary.LittleEndian.Uint16(b[2:])) + int(binary.LittleEndian.Uint32(b[4:])) + int(binary.LittleEndian.Uint32(b[8:]))
-}
-
 // event makes the event of a row; its texts are views.
 func (v *View) event(r *row) event.Stored {
 	ev := event.Stored{Tenant: v.Tenant, Partition: v.Partition, Position: event.Position{Seq: r.seq, Index: r.index}}

@@ -7,7 +7,7 @@ import (
 )
 
 func TestAllocationsOfEncodingInTheSteadyState(t *testing.T) {
-	texts := textsOf(vendorLike(8192))
+	texts := vendorLike(8192)
 	e := NewEncoder()
 	var dst []byte
 	for range 5 { // memory goes round among the slots until it has its size
@@ -20,7 +20,7 @@ func TestAllocationsOfEncodingInTheSteadyState(t *testing.T) {
 
 func TestAllocationsOfDecodingInTheSteadyState(t *testing.T) {
 	docs := vendorLike(8192)
-	src := NewEncoder().Append(nil, textsOf(docs))
+	src := NewEncoder().Append(nil, docs)
 	var r Reader
 	var all column.Texts
 	var v Values

@@ -19,7 +19,7 @@ type events struct {
 
 func eventsOf(n int) events {
 	r := rand.New(rand.NewPCG(9, 10))
-	e := events{map[string][]int64{}, map[string]*column.Texts{"data": textsOf(vendorLike(n)), "id": {}, "source": {}, "subject": {}}}
+	e := events{map[string][]int64{}, map[string]*column.Texts{"id": {}, "source": {}, "subject": {}}}
 	for i := range n {
 		// Ten minutes of each type, in microseconds; messages of the log hold some tens of events each.
 		at := 1_790_000_000_000_000_000 + int64(i*5%n)*(600_000_000/int64(n))*1000 + r.Int64N(70_000)*1000
@@ -80,11 +80,11 @@ func BenchmarkColumns(b *testing.B) {
 			perRow(b, before, n, len(src))
 		})
 	}
-	docs := NewEncoder()
+	docs, data := NewEncoder(), vendorLike(n)
 	b.Run("encode=data", func(b *testing.B) {
 		before := cpuTime(b)
 		for b.Loop() {
-			dst = docs.Append(dst[:0], e.texts["data"])
+			dst = docs.Append(dst[:0], data)
 		}
 		perRow(b, before, n, len(dst))
 	})
@@ -104,12 +104,11 @@ func optional(n int) [][]byte {
 
 func BenchmarkEncodeOfShapesInTurn(b *testing.B) {
 	docs := optional(8192)
-	texts := textsOf(docs)
 	e := NewEncoder()
 	var dst []byte
 	before := cpuTime(b)
 	for b.Loop() {
-		dst = e.Append(dst[:0], texts)
+		dst = e.Append(dst[:0], docs)
 	}
 	perRow(b, before, len(docs), len(dst))
 }
@@ -122,7 +121,7 @@ func perRow(b *testing.B, before time.Duration, rows, bytes int) {
 
 func BenchmarkDocs(b *testing.B) {
 	docs := vendorLike(8192)
-	src := NewEncoder().Append(nil, textsOf(docs))
+	src := NewEncoder().Append(nil, docs)
 	var r Reader
 	var all column.Texts
 	before := cpuTime(b)
@@ -139,7 +138,7 @@ func BenchmarkDocs(b *testing.B) {
 
 func BenchmarkPath(b *testing.B) {
 	docs := vendorLike(8192)
-	src := NewEncoder().Append(nil, textsOf(docs))
+	src := NewEncoder().Append(nil, docs)
 	var r Reader
 	for _, path := range [][]string{{"card", "brand"}, {"status"}, {"amount"}, {"nowhere"}} {
 		b.Run(strings.Join(path, "."), func(b *testing.B) {
@@ -176,7 +175,7 @@ func cpuTime(b *testing.B) time.Duration {
 
 func BenchmarkNumbers(b *testing.B) {
 	docs := vendorLike(8192)
-	src := NewEncoder().Append(nil, textsOf(docs))
+	src := NewEncoder().Append(nil, docs)
 	var r Reader
 	var numbers []float64
 	before := cpuTime(b)

@@ -77,7 +77,7 @@ func TestAnEncoderAndAReaderAreReused(t *testing.T) {
 	var all column.Texts
 	for round := range 2 {
 		for i, docs := range blocks {
-			src := e.Append(nil, textsOf(docs))
+			src := e.Append(nil, docs)
 			if err := r.Reset(src, len(docs)); err != nil {
 				t.Fatal(err)
 			}
@@ -116,7 +116,7 @@ func TestPathsGiveWhatTheTextsHave(t *testing.T) {
 func checkPaths(t testing.TB, docs [][]byte, paths ...[]string) {
 	t.Helper()
 	var r Reader
-	if err := r.Reset(NewEncoder().Append(nil, textsOf(docs)), len(docs)); err != nil {
+	if err := r.Reset(NewEncoder().Append(nil, docs), len(docs)); err != nil {
 		t.Fatal(err)
 	}
 	var v Values
@@ -200,7 +200,7 @@ func TestNumbersAreThoseOfTheTexts(t *testing.T) {
 func TestGroupingColumnsAreCoded(t *testing.T) {
 	docs := append(vendorLike(8192), []byte(`{"status":"from a whole text"}`), nil)
 	var r Reader
-	if err := r.Reset(NewEncoder().Append(nil, textsOf(docs)), len(docs)); err != nil {
+	if err := r.Reset(NewEncoder().Append(nil, docs), len(docs)); err != nil {
 		t.Fatal(err)
 	}
 	var v Values
@@ -353,7 +353,7 @@ func TestNaughtyStringsReadBack(t *testing.T) {
 
 func TestDamageIsAnErrorOrOtherTextsButNoPanic(t *testing.T) {
 	docs := append(vendorLike(400), nil, []byte("a whole text"))
-	whole := NewEncoder().Append(nil, textsOf(docs))
+	whole := NewEncoder().Append(nil, docs)
 	rng := rand.New(rand.NewPCG(13, 14))
 	var r Reader
 	var all column.Texts

@@ -42,11 +42,11 @@ type Encoder struct {
 // NewEncoder makes an Encoder.
 func NewEncoder() *Encoder { return &Encoder{} }
 
-// Append appends a block of texts, of which nil ones are no text.
-func (e *Encoder) Append(dst []byte, texts *column.Texts) []byte {
+// Append appends a block of texts, of which nil ones are no text. It keeps none of them.
+func (e *Encoder) Append(dst []byte, texts [][]byte) []byte {
 	e.begin()
-	for i := range texts.Len() {
-		e.rows = append(e.rows, e.add(texts.At(i)))
+	for _, text := range texts {
+		e.rows = append(e.rows, e.add(text))
 	}
 	e.choose()
 	e.gather(texts)
@@ -205,7 +205,7 @@ func (e *Encoder) choose() {
 }
 
 // gather gives the rows their final numbers, and collects the texts that stay whole.
-func (e *Encoder) gather(texts *column.Texts) {
+func (e *Encoder) gather(texts [][]byte) {
 	e.whole.Reset()
 	for i, row := range e.rows {
 		if row >= rowShapes {
@@ -213,7 +213,7 @@ func (e *Encoder) gather(texts *column.Texts) {
 			e.rows[i] = row
 		}
 		if row == rowWhole {
-			e.whole.Append(texts.At(i))
+			e.whole.Append(texts[i])
 		}
 	}
 }

@@ -43,18 +43,10 @@ func vendorLike(n int) [][]byte {
 
 func pick(r *rand.Rand, of ...string) string { return of[r.IntN(len(of))] }
 
-func textsOf(docs [][]byte) *column.Texts {
-	var t column.Texts
-	for _, d := range docs {
-		t.Append(d)
-	}
-	return &t
-}
-
 // check shreds docs and reads them back in every way.
 func check(t testing.TB, docs [][]byte) []byte {
 	t.Helper()
-	b := NewEncoder().Append([]byte("before"), textsOf(docs))[6:]
+	b := NewEncoder().Append([]byte("before"), docs)[6:]
 	var r Reader
 	if err := r.Reset(b, len(docs)); err != nil {
 		t.Fatal(err)
