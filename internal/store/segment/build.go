@@ -37,6 +37,7 @@ type vectors struct {
 	ints  [colFlags + 1][]int64
 	texts [columns]column.Texts
 	docs  [][]byte // views
+	seen  byte     // what was touched; nobody asks
 }
 
 // NewBuilder makes a Builder.
@@ -206,7 +207,11 @@ func (c *vectors) fill(v *View, rows []*row) int {
 	}
 	c.docs = c.docs[:0]
 	bytes := 0
-	for i, r := range rows[:min(len(rows), blockRows)] {
+	rows = rows[:min(len(rows), blockRows)]
+	for i, r := range rows {
+		if i%touched == 0 {
+			c.touch(v, rows[i:min(i+touched, len(rows))])
+		}
 		id, subject, data, extensions := v.texts(r)
 		bytes += len(id) + len(subject) + len(data) + len(extensions)
 		if i > 0 && (bytes > blockBytes || rows[i].kind != rows[i-1].kind && i >= mixedRows) {
@@ -224,6 +229,20 @@ func (c *vectors) fill(v *View, rows []*row) int {
 		c.docs = append(c.docs, data)
 	}
 	return len(c.docs)
+}
+
+// touched is how many rows are touched at a time.
+const touched = 32
+
+// touch reads a little of what fill looks at of some rows, one after the other, so that memory gives them all at once: each by itself would have to be
+// waited for.
+func (c *vectors) touch(v *View, rows []*row) {
+	for _, r := range rows {
+		b := v.arena[r.chunk][r.off:]
+		for at := 0; at < min(len(b), 128); at += 64 {
+			c.seen += b[at]
+		}
+	}
 }
 
 // column encodes one column.
