@@ -116,7 +116,7 @@ func (s *clustered) take(r *Reader) (Message, error) {
 		case time.Since(since) > clusterPatience:
 			return m, err
 		}
-		s.close()
+		s.close(r)
 		if !pause(r.ctx, 100*time.Millisecond) {
 			return m, r.ctx.Err()
 		}
@@ -167,7 +167,7 @@ func (s *clustered) why(err error) error {
 	return fmt.Errorf("read partition %d of the log: %w", s.part.index, err)
 }
 
-func (s *clustered) close() {
+func (s *clustered) close(*Reader) {
 	if s.from != nil {
 		s.from.end()
 		s.from = nil

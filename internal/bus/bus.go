@@ -109,6 +109,7 @@ type partition struct {
 	since   atomic.Int64  // when the append under way began, Unix nanoseconds, 0 for none
 	frame   []byte        // belongs to whoever has the turn
 	sizes   sizes
+	fresh   handover
 	pending unverified
 
 	mu   sync.Mutex
@@ -214,7 +215,7 @@ func (b *Bus) Append(ctx context.Context, p int, payload []byte) (uint64, error)
 	}
 	select {
 	case m := <-l.replies[p]:
-		seq, err := b.appended(l, part, number, m)
+		seq, err := b.appended(l, part, number, m, payload)
 		part.done()
 		if err != nil {
 			return 0, fmt.Errorf("append to partition %d of the log: %w", p, err)
@@ -234,7 +235,7 @@ func (b *Bus) Append(ctx context.Context, p int, payload []byte) (uint64, error)
 func (b *Bus) outlast(l *life, part *partition, number uint64) {
 	select {
 	case m := <-l.replies[part.index]:
-		_, _ = b.appended(l, part, number, m)
+		_, _ = b.appended(l, part, number, m, nil)
 	case <-l.ctx.Done():
 	}
 	part.done()
@@ -268,12 +269,15 @@ func (part *partition) stuck() error {
 	return nil
 }
 
-// appended notes the answer to an append.
-func (b *Bus) appended(l *life, part *partition, number uint64, answer *nats.Msg) (uint64, error) {
+// appended notes the answer to an append. Payload is nil when it is not ours any more.
+func (b *Bus) appended(l *life, part *partition, number uint64, answer *nats.Msg, payload []byte) (uint64, error) {
 	seq, err := ack(answer)
 	if err != nil {
 		b.failed(l, err)
 		return 0, err
+	}
+	if payload != nil {
+		part.fresh.offer(l, seq, number, payload)
 	}
 	part.sizes.add(seq, uint64(recordHeader+len(subjectName(part.index))+len(part.frame)+recordHash))
 	if err := part.acknowledged(seq, number); err != nil {

@@ -41,7 +41,7 @@ type source interface {
 	// why says in words what the reader ends with.
 	why(err error) error
 	// close is called once, behind the last take.
-	close()
+	close(r *Reader)
 }
 
 // local is the embedded log as a source.
@@ -51,6 +51,7 @@ type local struct {
 	part  *partition
 	files follower
 	news  chan struct{} // holds a token when something was appended
+	given int           // messages in a row that were handed over
 	from  *puller       // nil as long as the files show all
 }
 
@@ -58,7 +59,7 @@ type local struct {
 const readAhead = 16
 
 // spares is how much memory is kept for other messages.
-const spares = 4
+const spares = 8
 
 // ErrGap is returned when the log no longer holds the message that should come next.
 var ErrGap = errors.New("messages are missing from the log")
@@ -97,7 +98,7 @@ func newReader(ctx context.Context, from source, after uint64) *Reader {
 
 func (r *Reader) fetch() {
 	defer close(r.fetched)
-	defer r.from.close()
+	defer r.from.close(r)
 	for {
 		m, err := r.from.take(r)
 		if err != nil {
@@ -128,8 +129,9 @@ func (s *local) why(err error) error {
 	return fmt.Errorf("read partition %d of the log: %w", s.part.index, err)
 }
 
-func (s *local) close() {
+func (s *local) close(r *Reader) {
 	s.part.sizes.leave(s.news)
+	s.part.fresh.leave(r)
 	s.files.close()
 	if s.from != nil {
 		s.from.end()
@@ -158,7 +160,22 @@ func (s *local) take(r *Reader) (m Message, err error) {
 	return m, s.bus.ahead(s.life, s.part, r.next)
 }
 
-// follow reads the next message from the files, as soon as there is one.
+// handed gives the next message if it was handed over.
+func (s *local) handed(r *Reader, last uint64) (Message, bool) {
+	s.part.fresh.serve(r)
+	h, ok := s.part.fresh.take(r, s.life, r.next)
+	if !ok {
+		s.given = 0
+		return Message{}, false
+	}
+	if s.given++; s.given == lostSight {
+		s.files.close()
+	}
+	r.next = h.seq + 1
+	return Message{Seq: h.seq, Producer: s.bus.producer, Number: h.number, Payload: h.payload, Pending: last - h.seq}, true
+}
+
+// follow gives the next message, as soon as there is one: as it is handed over, or from the files.
 func (s *local) follow(r *Reader) (Message, error) {
 	last := s.part.sizes.last()
 	for ; r.next > last; last = s.part.sizes.last() {
@@ -167,6 +184,9 @@ func (s *local) follow(r *Reader) (Message, error) {
 		case <-r.ctx.Done():
 			return Message{}, r.ctx.Err()
 		}
+	}
+	if m, ok := s.handed(r, last); ok {
+		return m, s.bus.ahead(s.life, s.part, r.next)
 	}
 	found, err := s.files.next(r.next)
 	if err != nil {
