@@ -12,6 +12,7 @@ type deltaForm struct {
 	found      bool
 	base       int64
 	divisor    int64
+	by         exact // it
 	width      int
 	exceptions int
 	size       int // bits, about
@@ -22,7 +23,7 @@ const exceptionBits = 64
 
 // delta finds the best form of the differences.
 func (s *stats) delta(values []int64) deltaForm {
-	f := deltaForm{divisor: int64(s.divisor)} //nolint:gosec // at most the largest difference, which fits
+	f := deltaForm{divisor: int64(s.divisor), by: s.by} //nolint:gosec // at most the largest difference, which fits
 	f.base = f.findBase(values)
 	var counts [65]int
 	for i := 1; i < len(values); i++ {
@@ -43,7 +44,7 @@ func (s *stats) delta(values []int64) deltaForm {
 func (f *deltaForm) of(values []int64, i int) uint64 {
 	d := values[i] - values[i-1]
 	if f.divisor != 1 {
-		d /= f.divisor
+		d = f.by.signed(d)
 	}
 	return uint64(d - f.base) //nolint:gosec // modulo 2⁶⁴
 }

@@ -57,12 +57,14 @@ type stats struct {
 	least, most int64
 	runs        int
 	divisor     uint64 // of all differences; at least 1
+	by          exact  // it
 }
 
 func statsOf(values []int64) stats {
-	s := stats{least: values[0], most: values[0], runs: 1, divisor: 1}
+	s := stats{least: values[0], most: values[0], runs: 1, divisor: 1, by: exactly(1)}
 	first := values[0]
 	divisor, last := uint64(0), first
+	var by exact
 	for _, v := range values {
 		if v == last {
 			continue
@@ -75,14 +77,15 @@ func statsOf(values []int64) stats {
 			if v < first {
 				d = -d
 			}
-			if divisor == 0 || d%divisor != 0 {
+			if divisor == 0 || !by.divides(d) {
 				divisor = gcd(divisor, d)
+				by = exactly(divisor)
 			}
 		}
 	}
 	// Differences of neighbours that overflow are no multiples any more.
 	if divisor > 1 && uint64(s.most)-uint64(s.least) <= math.MaxInt64 { //nolint:gosec // as above
-		s.divisor = divisor
+		s.divisor, s.by = divisor, by
 	}
 	return s
 }
@@ -103,17 +106,17 @@ func gcd(a, b uint64) uint64 {
 func appendFrame(dst []byte, values []int64, s stats, width int) []byte {
 	dst = binary.AppendVarint(dst, s.least)
 	dst = binary.AppendUvarint(dst, s.divisor)
-	dst = append(dst, byte(width))              //nolint:gosec // at most 64
-	base, divisor := uint64(s.least), s.divisor //nolint:gosec // differences are taken modulo 2⁶⁴
+	dst = append(dst, byte(width)) //nolint:gosec // at most 64
+	base := uint64(s.least)        //nolint:gosec // differences are taken modulo 2⁶⁴
 	var buffer [chunk]uint64
 	for len(values) > 0 {
 		n := min(chunk, len(values))
 		for i, v := range values[:n] {
 			buffer[i] = uint64(v) - base //nolint:gosec // as above
 		}
-		if divisor != 1 {
+		if s.divisor != 1 {
 			for i := range buffer[:n] {
-				buffer[i] /= divisor
+				buffer[i] = s.by.of(buffer[i])
 			}
 		}
 		dst = pack(dst, buffer[:n], width)
