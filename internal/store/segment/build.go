@@ -23,8 +23,7 @@ type Builder struct {
 
 	out   *pieces.Writer
 	buf   []byte
-	rows  []*row // of the tenant in hand, sorted
-	keys  []sortKey
+	order sorter
 	block vectors
 
 	ids       idEncoder
@@ -85,9 +84,8 @@ func (b *Builder) write(t *Tail, info *Info) ([]byte, error) {
 func (b *Builder) tenant(v *View) (*tenantEntry, error) {
 	e := &tenantEntry{id: v.Tenant, partition: v.Partition, rows: v.N}
 	defer b.forget()
-	b.sort(v)
 	b.ids.begin()
-	for rest := b.rows; len(rest) > 0; {
+	for rest := b.order.sort(v); len(rest) > 0; {
 		n := b.block.fill(v, rest)
 		entry, err := b.encode(v, rest[:n])
 		if err != nil {
@@ -103,71 +101,8 @@ func (b *Builder) tenant(v *View) (*tenantEntry, error) {
 
 // forget lets go of what is not the builder's.
 func (b *Builder) forget() {
-	clear(b.rows)
-	clear(b.keys[:cap(b.keys)])
+	b.order.forget()
 	clear(b.block.docs[:cap(b.block.docs)])
-}
-
-// sort puts the tenant's rows into the order of their types' names, their times, and their places in the log.
-func (b *Builder) sort(v *View) {
-	names := make([]uint32, len(v.names))
-	for i := range names {
-		names[i] = uint32(i)
-	}
-	slices.SortFunc(names, func(x, y uint32) int { return cmp.Compare(v.names[x], v.names[y]) })
-	rank := make([]uint32, len(names))
-	for i, n := range names {
-		rank[n] = uint32(i)
-	}
-	// A counting sort by type leaves runs that are nearly in order of time already.
-	starts := make([]int, len(names)+1)
-	v.each(func(r *row) { starts[rank[r.kind]+1]++ })
-	for i := range names {
-		starts[i+1] += starts[i]
-	}
-	b.rows = slices.Grow(b.rows[:0], v.N)[:v.N]
-	next := slices.Clone(starts)
-	v.each(func(r *row) {
-		k := rank[r.kind]
-		b.rows[next[k]] = r
-		next[k]++
-	})
-	for i := range names {
-		b.sortRun(b.rows[starts[i]:starts[i+1]])
-	}
-}
-
-// sortKey is what rows are sorted by, beside the row: so that to compare two is no walk through memory.
-type sortKey struct {
-	time  int64
-	seq   uint64
-	index uint32
-	row   *row
-}
-
-func (x sortKey) compare(y sortKey) int {
-	switch {
-	case x.time != y.time:
-		return cmp.Compare(x.time, y.time)
-	case x.seq != y.seq:
-		return cmp.Compare(x.seq, y.seq)
-	}
-	return cmp.Compare(x.index, y.index)
-}
-
-// sortRun puts the rows of one type into the order of their times and places in the log.
-func (b *Builder) sortRun(rows []*row) {
-	b.keys = b.keys[:0]
-	for _, r := range rows {
-		b.keys = append(b.keys, sortKey{r.time, r.seq, r.index, r})
-	}
-	if slices.IsSortedFunc(b.keys, sortKey.compare) {
-		return
-	}
-	slices.SortFunc(b.keys, sortKey.compare)
-	for i := range b.keys {
-		rows[i] = b.keys[i].row
-	}
 }
 
 // blockBytes is how many bytes of texts a block has at most, but for one whose only row has more.
