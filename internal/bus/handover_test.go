@@ -40,7 +40,7 @@ func TestAReaderThatKeepsUpIsHandedWhatIsAppendedAndReadsTheRest(t *testing.T) {
 				t.Fatalf("message %d became %d: %v", appended, seq, err)
 			}
 		}
-		for end := read + uint64(random.IntN(int(appended-read)+1)); read < end; { //nolint:gosec // few
+		for end := read + uint64(random.IntN(int(appended-read)+1)); read < end; {
 			read++
 			check(first, read)
 		}

@@ -112,10 +112,10 @@ func sortKeys(keys []uint32) {
 	var scratch [manyKeys]uint32
 	var places [4][256]uint16
 	for _, k := range keys {
-		places[0][byte(k)]++
-		places[1][byte(k>>8)]++
-		places[2][byte(k>>16)]++
-		places[3][byte(k>>24)]++
+		places[0][k&0xff]++
+		places[1][k>>8&0xff]++
+		places[2][k>>16&0xff]++
+		places[3][k>>24]++
 	}
 	from, to := keys, scratch[:len(keys)]
 	for pass := range places {
@@ -126,7 +126,7 @@ func sortKeys(keys []uint32) {
 		}
 		shift := 8 * pass
 		for _, k := range from {
-			p := &place[byte(k>>shift)]
+			p := &place[k>>shift&0xff]
 			to[*p] = k
 			*p++
 		}

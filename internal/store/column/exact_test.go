@@ -24,7 +24,7 @@ func TestMultiplesAreToldAndDividedWithoutADivision(t *testing.T) {
 		if e.of(v) != v/divisor {
 			t.Fatalf("%d by %d is %d", v, divisor, e.of(v))
 		}
-		if s, d := int64(v), int64(divisor); s > 0 && d > 0 && (e.signed(s) != s/d || e.signed(-s) != -s/d) { //nolint:gosec // those that fit
+		if s, d := int64(v), int64(divisor); s > 0 && d > 0 && (e.signed(s) != s/d || e.signed(-s) != -s/d) {
 			t.Fatalf("±%d by %d are %d and %d", v, divisor, e.signed(s), e.signed(-s))
 		}
 	}

@@ -19,10 +19,10 @@ func TestRowsAreSortedByTypeTimeAndPlaceInTheLog(t *testing.T) {
 			for _, mixed := range []bool{false, true} {
 				var tail Tail
 				for i := range n {
-					ev := event.Stored{Tenant: "t", Position: event.Position{Seq: 5 + uint64(i/100), Index: uint32(i % 100)}} //nolint:gosec // few
+					ev := event.Stored{Tenant: "t", Position: event.Position{Seq: 5 + uint64(i/100), Index: uint32(i % 100)}}
 					if mixed && i%7 == 0 {
 						ev.Seq = 1 + uint64(r.IntN(4))
-						ev.Index = uint32(i) //nolint:gosec // few
+						ev.Index = uint32(i)
 					}
 					ev.ID, ev.Type = fmt.Sprint(i), []string{"b", "a"}[r.IntN(2)]
 					ev.Time = time.Unix(-1e9, r.Int64N(span))
