@@ -92,16 +92,22 @@ func (f *follower) advance() error {
 	return err
 }
 
-// find opens the block that a message is in: the last one that begins at or before it.
+// find opens the block that a message is in: the last one that begins at or before it. Mostly that is one of the last two.
 func (f *follower) find(seq uint64) error {
 	blocks, err := blockNumbers(f.dir)
 	if err != nil {
 		return err
 	}
 	low, high := 0, len(blocks)
-	for low < high {
+	for tries := 1; low < high; tries++ {
 		middle := (low + high) / 2
+		if tries <= 2 {
+			middle = high - 1
+		}
 		first, err := f.first(blocks[middle])
+		if errors.Is(err, errElsewhere) && middle == len(blocks)-1 {
+			first, err = 1<<64-1, nil // its first record is still being written: what is looked for is before it
+		}
 		if err != nil {
 			return err
 		}

@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -49,6 +52,18 @@ func TestAReaderFindsItsPlaceInAnyBlockAndGoesOnThroughTheOthers(t *testing.T) {
 			t.Errorf("behind %d: it was read through JetStream", after)
 		}
 		r.Close()
+	}
+	// Of the next block only the beginning of a record is there so far.
+	f := follower{dir: streamDir(b.cfg.Dir, 0) + "/msgs"}
+	defer f.close()
+	if err := os.WriteFile(filepath.Join(f.dir, fmt.Sprint(numbers[len(numbers)-1]+1)+blockSuffix), make([]byte, 10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, seq := range []uint64{messages, 1, messages - 3, messages / 2} {
+		f.close()
+		if s, err := f.next(seq); err != nil || s.seq != seq {
+			t.Errorf("message %d is %d, %v", seq, s.seq, err)
+		}
 	}
 }
 

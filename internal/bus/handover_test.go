@@ -53,14 +53,51 @@ func TestAReaderThatKeepsUpIsHandedWhatIsAppendedAndReadsTheRest(t *testing.T) {
 	for ; alike < appended; alike++ {
 		check(second, alike+1)
 	}
-	// The next one is handed what comes once the first has gone, and holds nothing when it has gone too.
+	// The next one is handed what comes once the first has gone.
 	first.Close()
+	served := func() *Reader {
+		h := &b.parts[0].fresh
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		return h.to
+	}
 	for range 3 * lostSight {
 		appended++
 		if _, err := b.Append(t.Context(), 0, numbered(appended, 100)); err != nil {
 			t.Fatal(err)
 		}
 		check(second, appended)
+	}
+	if served() != second {
+		t.Error("nothing is handed over to the one that is left")
+	}
+}
+
+func TestWhatIsHandedOverIsNotLookedForInTheFiles(t *testing.T) {
+	b, err := Open(t.Context(), Config{Dir: t.TempDir(), Partitions: 1, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	l, err := b.current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := b.files(l, b.parts[0])
+	from.files.dir = t.TempDir() // where there are none
+	r := newReader(l.ctx, from, 0)
+	defer r.Close()
+	b.parts[0].fresh.serve(r)
+	for seq := range uint64(3 * lostSight) {
+		if _, err := b.Append(t.Context(), 0, numbered(seq+1, 300)); err != nil {
+			t.Fatal(err)
+		}
+		if m := next(t, r); m.Err != nil || m.Seq != seq+1 || binary.BigEndian.Uint64(m.Payload) != seq+1 {
+			t.Fatalf("message %d is %d with %d, %v", seq+1, m.Seq, binary.BigEndian.Uint64(m.Payload), m.Err)
+		}
+	}
+	if pulls(r) {
+		t.Error("messages were read through JetStream")
 	}
 }
 

@@ -55,7 +55,7 @@ type local struct {
 	from  *puller       // nil as long as the files show all
 }
 
-// readAhead is how many messages a reader holds ready; with messages of at most 1 MiB it bounds the memory.
+// readAhead is how many messages a reader asks JetStream for at a time. With messages of at most 1 MiB, this, or what is handed over and spare, bounds the memory.
 const readAhead = 16
 
 // spares is how much memory is kept for other messages.
@@ -146,6 +146,7 @@ func (s *local) take(r *Reader) (m Message, err error) {
 			return m, err
 		}
 		// Whatever it is, JetStream may know better.
+		s.part.fresh.leave(r)
 		if s.from, err = s.life.pull(r.ctx, streamName(s.part.index), r.next-1); err != nil {
 			return m, err
 		}

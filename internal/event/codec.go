@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/tenant"
@@ -119,6 +120,9 @@ func (d *Decoder) Decode(b []byte, each func(Stored) error) error {
 	return nil
 }
 
+// fewEvents is for how many more there is room at least when there was none.
+const fewEvents = 64
+
 // Append is Decode into the memory of dst. After an error it has the events before what is wrong.
 func (d *Decoder) Append(dst []Stored, b []byte) ([]Stored, error) {
 	r, err := begin(b)
@@ -131,7 +135,7 @@ func (d *Decoder) Append(dst []Stored, b []byte) ([]Stored, error) {
 			dst = dst[:n+1]
 			dst[n] = Stored{}
 		} else {
-			dst = append(dst, Stored{})
+			dst = append(slices.Grow(dst, max(n, fewEvents)), Stored{})
 		}
 		if !d.next(&r, &dst[n]) {
 			return dst[:n], fmt.Errorf("%w: event %d is cut short", ErrCodec, i)

@@ -112,10 +112,14 @@ type room struct {
 	key       []byte // scratch
 }
 
-// lateDelta is a delta with the log message that it comes from.
+// lateDelta is a copy of a delta, with the last log message that it comes from.
 type lateDelta struct {
 	seq   uint64
 	delta *series.Delta
+}
+
+func lateOf(seq uint64, d *series.Delta) lateDelta {
+	return lateDelta{seq, &series.Delta{Tenant: d.Tenant, Metric: d.Metric, Labels: d.Labels, Second: d.Second, Agg: *d.Agg.Clone()}}
 }
 
 func (h *Hub) room(t tenant.ID) *room {
@@ -170,7 +174,7 @@ func (h *Hub) History(_ int, deltas []series.Delta) {
 	h.publish(0, deltas)
 }
 
-// Publish gives what the log message seq adds.
+// Publish gives what the log messages up to seq add to those before.
 func (h *Hub) Publish(_ int, seq uint64, deltas []series.Delta, events []event.Stored) {
 	h.publish(seq, deltas)
 	now := h.cfg.Now()
@@ -235,7 +239,7 @@ func (h *Hub) add(r *room, d *series.Delta, seq uint64, oldest int64) {
 		}
 		m.add(d, r.key, oldest)
 	} else if seq > 0 {
-		r.late = append(r.late, lateDelta{seq, d})
+		r.late = append(r.late, lateOf(seq, d))
 	}
 	for _, f := range r.views[d.Metric] {
 		if v, ok := f.content.(*view); ok && v.offer(d, r.key, seq, f.ready, f.at.n+1) {

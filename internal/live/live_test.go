@@ -86,7 +86,18 @@ func (r *rig) publish(eventType string, at time.Time, n int) {
 		events = append(events, event.Stored{Tenant: "t", Event: event.Event{ID: fmt.Sprint(r.seq, "-", i), Source: "s", Type: eventType, Time: at, Received: at}})
 	}
 	r.seq++
-	r.hub.Publish(0, r.seq, []series.Delta{d}, events)
+	deltas := []series.Delta{d}
+	r.hub.Publish(0, r.seq, deltas, events)
+	spoil(deltas)
+}
+
+// spoil does what a worker does with the deltas that it has published.
+func spoil(deltas []series.Delta) {
+	for i := range deltas {
+		deltas[i].Agg.Reset()
+		deltas[i].Agg.Add(series.Observation{At: time.Unix(1, 0), Value: -1, Numeric: true, Distinct: 1, HasDistinct: true})
+		deltas[i] = series.Delta{}
+	}
 }
 
 // commit stores what was published of an old second, as a worker would.

@@ -16,7 +16,7 @@ import (
 //	0  1  kind
 //	1  8  life of the owner: when it began, Unix nanoseconds; a later one is newer
 //	9  8  number, from 1; of a beat and of the parts of a snapshot that of the last note before
-//	17 8  sequence of the log message that it is about, or up to which all is committed
+//	17 8  sequence of the last log message that it is about, or up to which all is committed
 //	25    what the kind says
 type noteKind byte
 

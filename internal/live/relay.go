@@ -243,7 +243,7 @@ func (r *Relay) remember(part *relayed, seq uint64, deltas []series.Delta) {
 		d := &deltas[i]
 		if d.Second < oldest {
 			if seq > 0 {
-				part.late = append(part.late, lateDelta{seq, d})
+				part.late = append(part.late, lateOf(seq, d))
 			}
 			continue
 		}

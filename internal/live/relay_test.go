@@ -117,6 +117,7 @@ func (a *afar) tell(r *live.Relay, n int) {
 	deltas, events := a.some(n)
 	a.seq++
 	r.Publish(0, a.seq, deltas, events)
+	spoil(deltas)
 }
 
 func (a *afar) until(what string, ok func() bool) {

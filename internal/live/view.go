@@ -74,7 +74,7 @@ func (v *view) offer(d *series.Delta, key []byte, seq uint64, ready bool, frame 
 	case d.Second >= v.boundary:
 	case !ready:
 		if seq > 0 {
-			v.late = append(v.late, lateDelta{seq, d})
+			v.late = append(v.late, lateOf(seq, d))
 		}
 		return false
 	case seq == 0:

@@ -2,6 +2,7 @@ package process
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/metric"
@@ -16,7 +17,7 @@ type aggregator struct {
 	cells []cell // those of this round; the memory of former ones is behind them
 	// observed is scratch: what the programs make of the event in hand.
 	observed []metric.Observed
-	pack     series.Packer
+	out      []series.Delta
 }
 
 // cell is one second of one series.
@@ -92,17 +93,14 @@ func grow[T any](s *[]T) *T {
 	return &(*s)[len(*s)-1]
 }
 
-// deltas are copies of the cells so far, which are the caller's.
+// deltas are the cells so far. They must only be read, and only until begin, but for their labels.
 func (a *aggregator) deltas() []series.Delta {
-	if len(a.cells) == 0 {
-		return nil
-	}
-	out := make([]series.Delta, len(a.cells))
+	a.out = slices.Grow(a.out[:0], len(a.cells))[:len(a.cells)]
 	for i := range a.cells {
-		c := &a.cells[i]
-		out[i] = series.Delta{Tenant: c.of.table.tenant, Metric: c.of.table.metric, Labels: c.of.labels, Second: c.second, Agg: a.pack.Copy(&c.agg)}
+		c, d := &a.cells[i], &a.out[i]
+		d.Tenant, d.Metric, d.Labels, d.Second, d.Agg = c.of.table.tenant, c.of.table.metric, c.of.labels, c.second, c.agg
 	}
-	return out
+	return a.out
 }
 
 // begin begins anew.
@@ -112,5 +110,7 @@ func (a *aggregator) begin() {
 		a.cells[i].of = nil
 	}
 	a.cells = a.cells[:0]
+	clear(a.out)
+	a.out = a.out[:0]
 	a.round = a.bound.next()
 }

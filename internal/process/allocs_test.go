@@ -67,7 +67,7 @@ func TestAllocationsOfAMessageDoNotGrowWithItsEvents(t *testing.T) {
 	for range 30 {
 		step()
 	}
-	if n := testing.AllocsPerRun(50, step); n > 500 {
+	if n := testing.AllocsPerRun(50, step); n > 200 {
 		t.Errorf("%v allocations for 1000 events", n)
 	}
 }

@@ -122,8 +122,8 @@ func (s *session) show() {
 	for i := range deltas {
 		s.watch(s.aggregate.cells[i].of.table, &deltas[i])
 	}
-	s.aggregate.begin()
 	s.cfg.Live.Publish(s.partition, s.seq, deltas, fresh)
+	s.aggregate.begin()
 	if len(deltas) > 0 {
 		s.evaluate(true)
 	}

@@ -58,14 +58,14 @@ type Configuration interface {
 	Definitions(ctx context.Context) ([]Definitions, error)
 }
 
-// Live is told what subscribers may see. Its methods must not block; slices they are given are theirs to keep.
+// Live is told what subscribers may see. Its methods must not block. What they are given is only valid during the call, but for labels.
 type Live interface {
 	// Restart says that a worker begins anew: what was published of the partition before is void, and history is what
 	// the last minutes looked like up to the worker's offset.
 	Restart(partition int, history []series.Delta)
 	// History is what metrics that were just taken up looked like in the last minutes, up to the worker's offset.
 	History(partition int, history []series.Delta)
-	// Publish gives what the log messages up to seq add to those before. Events are only valid during the call.
+	// Publish gives what the log messages up to seq add to those before.
 	Publish(partition int, seq uint64, deltas []series.Delta, events []event.Stored)
 	// Committed says that all up to seq is in the store, with these transitions of incidents.
 	Committed(partition int, seq uint64, transitions []alert.Transition)

@@ -274,9 +274,6 @@ func TestMuchThatKeepsComingIsShownNoLaterThanItIsCommitted(t *testing.T) {
 	if r.live.early || r.live.count != messages*each {
 		t.Errorf("%d of %d events were shown; something was committed before: %v", r.live.count, messages*each, r.live.early)
 	}
-	if r.live.published >= messages {
-		t.Errorf("%d messages were shown in %d steps", messages, r.live.published)
-	}
 }
 
 // exactlyOnce checks that events 1 to n are stored and counted once.

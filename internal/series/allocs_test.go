@@ -81,25 +81,3 @@ func TestTheSketchOfDistinctValuesIsTheLibrarys(t *testing.T) {
 		}
 	}
 }
-
-func TestACopyOfAPackerIsItsOwn(t *testing.T) {
-	r := rand.New(rand.NewPCG(3, 3))
-	var p Packer
-	var copies []Agg
-	var want []string
-	for range 300 {
-		a := aggregate(observations(r, 1+r.IntN(200)))
-		copies = append(copies, p.Copy(a))
-		want = append(want, facts(a))
-		a.Reset()
-		a.Add(observations(r, 1)[0])
-	}
-	for i := range copies {
-		if got := facts(&copies[i]); got != want[i] {
-			t.Fatalf("copy %d became\n%s\nwas\n%s", i, got, want[i])
-		}
-		for _, o := range observations(r, 50) {
-			copies[i].Add(o)
-		}
-	}
-}

@@ -40,8 +40,11 @@ func TestRowsAreSortedByTypeTimeAndPlaceInTheLog(t *testing.T) {
 				if got := s.sort(&v); !slices.Equal(got, want) {
 					t.Errorf("%d rows of %s, mixed %v, are not in order", n, name, mixed)
 				}
-				if s.forget(); slices.ContainsFunc(s.keys[:cap(s.keys)], func(k sortKey) bool { return k.row != nil }) {
-					t.Error("a row is kept")
+				s.forget()
+				for _, keys := range [][]sortKey{s.keys[:cap(s.keys)], s.more[:cap(s.more)]} {
+					if slices.ContainsFunc(keys, func(k sortKey) bool { return k.row != nil }) || slices.ContainsFunc(s.rows, func(r *row) bool { return r != nil }) {
+						t.Error("a row is kept")
+					}
 				}
 			}
 		}
