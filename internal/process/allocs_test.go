@@ -48,7 +48,7 @@ func TestAllocationsOfTellingIdentitiesApart(t *testing.T) {
 	}
 }
 
-// What is left is what a message leaves behind: deltas for live charts, parts of sketches, tables that grow.
+// What is left is what a message leaves behind: parts of sketches, tables that grow.
 func TestAllocationsOfAMessageDoNotGrowWithItsEvents(t *testing.T) {
 	l := load{3, 1000, 1, 0}
 	s := l.session(t, &taking{})

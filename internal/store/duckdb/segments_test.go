@@ -192,7 +192,7 @@ func TestNothingOfOldSegmentsRemains(t *testing.T) {
 				r.must(err)
 			}
 		}
-		if n == flushes/2 {
+		if n == flushes/4 {
 			early = heap()
 		}
 	}
@@ -204,7 +204,7 @@ func TestNothingOfOldSegmentsRemains(t *testing.T) {
 		t.Errorf("the list of segments has %d users", users)
 	}
 	if late := heap(); late > early+4<<20 {
-		t.Errorf("%d MiB are in use after %d flushes, %d after %d", late>>20, flushes, early>>20, flushes/2)
+		t.Errorf("%d MiB are in use after %d flushes, %d after %d", late>>20, flushes, early>>20, flushes/4)
 	}
 	if n := r.scan(each); n != each*flushes {
 		t.Errorf("%d events", n)
