@@ -89,7 +89,7 @@ func (p *Problem) Write(w http.ResponseWriter) {
 	q := *p
 	q.RequestID = w.Header().Get(RequestIDHeader)
 	q.headers(w.Header())
-	body, err := json.Marshal(&q)
+	body, err := q.MarshalJSON()
 	if err != nil {
 		body = fmt.Appendf(nil, `{"title":%q,"status":%d}`, http.StatusText(p.Status), p.Status)
 	}
