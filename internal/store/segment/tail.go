@@ -237,12 +237,8 @@ func (t *Tail) add(r *rows, n *row) {
 
 // hash is what an event is looked for by. It is kept in files.
 func hash(source, id string) uint64 {
-	var d xxhash.Digest
-	d.Reset()
-	_, _ = d.WriteString(source)
-	_, _ = d.Write([]byte{0})
-	_, _ = d.WriteString(id)
-	return d.Sum64()
+	var room [160]byte // most fit
+	return xxhash.Sum64(append(append(append(room[:0], source...), 0), id...))
 }
 
 // each calls f with every row, in the order in which they were added.
