@@ -114,6 +114,8 @@ func Handler(d Deps, page http.Handler) http.Handler {
 	cfg.Info.Description = "A control tower for the APIs your company lives on: vendors' webhooks and your own events in, live metrics and alerts out."
 	cfg.CreateHooks = nil // no $schema members in answers
 	cfg.OpenAPIPath, cfg.DocsPath, cfg.SchemasPath = "/openapi", "", ""
+	written := jsonFormat()
+	cfg.Formats = map[string]huma.Format{"application/json": written, "json": written}
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer":  {Type: "http", Scheme: "bearer", Description: "An API key, ps_<id>_<secret>, or an access token for one. Keys match `" + auth.KeyPattern + "`."},
 		"session": {Type: "apiKey", In: "cookie", Name: secureCookie, Description: "The cookie of a member who has signed in; over plain http it is `" + plainCookie + "`. What changes anything has to come from the server's own pages."},

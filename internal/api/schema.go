@@ -61,6 +61,9 @@ type resultDoc struct {
 	Series []seriesDoc `json:"series" doc:"Largest total first."`
 }
 
+// AppendJSON is the result's.
+func (v resultView) AppendJSON(b []byte) []byte { return v.Result.AppendJSON(b) }
+
 // Schema is resultDoc's.
 func (resultView) Schema(r huma.Registry) *huma.Schema {
 	return describedBy[resultDoc](r, "QueryResult", false)
