@@ -160,12 +160,12 @@ func (b *block) documents(d *column.Decoder) error {
 	return nil
 }
 
-// document decodes the data of one row.
-func (b *block) document(d *column.Decoder, i int) ([]byte, error) {
+// document appends the data of one row to dst, which is not nil. Nil: there is none.
+func (b *block) document(d *column.Decoder, dst []byte, i int) ([]byte, error) {
 	if err := b.load(d, 1<<colData|1<<colFlags); err != nil || b.ints[colFlags][i]&flagData == 0 {
 		return nil, err
 	}
-	data, err := b.doc.Doc([]byte{}, i)
+	data, err := b.doc.Doc(dst, i)
 	if err != nil {
 		return nil, b.corrupt(colData, err)
 	}

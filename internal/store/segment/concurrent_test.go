@@ -34,7 +34,7 @@ func TestAViewStaysAsItIsWhileItsTailGrows(t *testing.T) {
 				now := all[:n]
 				set := &Set{Views: []View{v}}
 				var got []event.Stored
-				if err := r.Scan(t.Context(), set, "big", store.Scan{}, func(ev *event.Stored) error { got = append(got, *ev); return nil }); err != nil {
+				if err := r.Scan(t.Context(), set, "big", store.Scan{}, into(&got)); err != nil {
 					t.Error(err)
 				}
 				if d := differ(got, now.scan("big", store.Scan{})); d != "" {

@@ -176,7 +176,7 @@ func (f *found) event(d *column.Decoder) (ev event.Stored, err error) {
 			return ev, err
 		}
 		ev = f.block.event(f.i)
-		if ev.Data, err = f.block.document(d, f.i); err != nil {
+		if ev.Data, err = f.block.document(d, []byte{}, f.i); err != nil {
 			return ev, err
 		}
 	}

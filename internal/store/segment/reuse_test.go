@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/metric"
 	"github.com/pulsestream/pulsestream/internal/store"
 )
@@ -70,5 +71,21 @@ func TestReadingAFewEventsTakesTheMemoryOfThoseBefore(t *testing.T) {
 		}
 	}); n > 32<<10 {
 		t.Errorf("reading a column asks for %d bytes", n)
+	}
+	rows := s.tenant(one.Tenant).rows
+	scan := store.Scan{EventFilter: store.EventFilter{Types: []string{one.Type}}}
+	if n := bytesOf(func() {
+		if err := r.Scan(t.Context(), set, one.Tenant, scan, func(*event.Stored) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}); n > uint64(rows)*100 {
+		t.Errorf("reading the events of a type asks for %d bytes, where %d are stored", n, rows)
+	}
+	if n := bytesOf(func() {
+		if err := r.Identities(t.Context(), set, 0, time.Time{}, func(store.Identity) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 16<<10 {
+		t.Errorf("reading all identities asks for %d bytes", n)
 	}
 }

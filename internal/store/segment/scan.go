@@ -19,22 +19,26 @@ var errEnough = errors.New("enough")
 
 // scanning is one scan on its way.
 type scanning struct {
-	ctx   context.Context //nolint:containedctx // a scan is one call
-	d     *column.Decoder
-	match *match
-	after event.Position
-	upto  event.Position
-	limit int
-	cols  uint16
-	given int
-	each  func(*event.Stored) error
+	ctx    context.Context //nolint:containedctx // a scan is one call
+	reader *Reader
+	d      *column.Decoder
+	match  *match
+	after  event.Position
+	upto   event.Position
+	limit  int
+	cols   uint16
+	given  int
+	event  event.Stored // in hand
+	text   []byte       // of it
+	refs   []ref        // of the pieces in hand
+	each   func(*event.Stored) error
 }
 
 // Scan calls each with every event of a tenant that matches, in log order. An event is only good during the call.
 func (r *Reader) Scan(ctx context.Context, s *Set, t tenant.ID, q store.Scan, each func(*event.Stored) error) error {
 	d := r.decoder()
 	defer r.decoders.Put(d)
-	sc := &scanning{ctx: ctx, d: d, match: newMatch(q.EventFilter), after: q.After, upto: event.Position{Seq: math.MaxUint64, Index: math.MaxUint32},
+	sc := &scanning{ctx: ctx, reader: r, d: d, text: []byte{}, match: newMatch(q.EventFilter), after: q.After, upto: event.Position{Seq: math.MaxUint64, Index: math.MaxUint32},
 		limit: q.Limit, cols: colsAll, each: each}
 	if q.Upto != nil {
 		sc.upto = *q.Upto
@@ -107,14 +111,15 @@ func (sc *scanning) scan(s *Set, t tenant.ID) error {
 // behind says whether a row lies behind where the scan begins and not behind where it ends.
 func (sc *scanning) behind(p event.Position) bool { return sc.after.Before(p) && !sc.upto.Before(p) }
 
-func (sc *scanning) give(ev *event.Stored) error {
+// give hands on the event in hand.
+func (sc *scanning) give() error {
 	if sc.given&1023 == 0 {
 		if err := sc.ctx.Err(); err != nil {
 			return err
 		}
 	}
 	sc.given++
-	if err := sc.each(ev); err != nil {
+	if err := sc.each(&sc.event); err != nil {
 		return err
 	}
 	if sc.limit > 0 && sc.given >= sc.limit {
@@ -135,11 +140,11 @@ func (sc *scanning) view(v *View) error {
 }
 
 func (sc *scanning) row(v *View, x *row) error {
-	ev := v.event(x)
+	sc.event = v.event(x)
 	if sc.cols != colsAll {
-		ev.Data, ev.Extensions = nil, nil
+		sc.event.Data, sc.event.Extensions = nil, nil
 	}
-	return sc.give(&ev)
+	return sc.give()
 }
 
 // ref is a row that matches.
@@ -149,6 +154,17 @@ type ref struct {
 	block int32 // of a block's row; -1 for one of a tail
 	row   int32
 	view  int32
+}
+
+// compare is by the place in the log. Only where the log began anew there are two at one.
+func (x ref) compare(y ref) int {
+	if x.seq != y.seq {
+		return cmp.Compare(x.seq, y.seq)
+	}
+	if x.index != y.index {
+		return cmp.Compare(x.index, y.index)
+	}
+	return cmp.Or(cmp.Compare(x.view, y.view), cmp.Compare(x.block, y.block), cmp.Compare(x.row, y.row))
 }
 
 // gathered are rows on their way into the log's order.
@@ -163,7 +179,13 @@ type gathered struct {
 // together gives the rows of some pieces. Those of a segment are sorted by type, and have to be put into the log's order; a block is let go of when its
 // last row was given.
 func (sc *scanning) together(pieces []piece) error {
-	var g gathered
+	g := gathered{refs: sc.refs[:0]}
+	defer func() {
+		sc.refs = g.refs
+		for i := range g.blocks {
+			g.letGo(sc, i)
+		}
+	}()
 	for _, p := range pieces {
 		if p.view != nil {
 			g.addView(sc, p.view)
@@ -175,9 +197,7 @@ func (sc *scanning) together(pieces []piece) error {
 			}
 		}
 	}
-	slices.SortFunc(g.refs, func(x, y ref) int {
-		return cmp.Or(cmp.Compare(x.seq, y.seq), cmp.Compare(x.index, y.index), cmp.Compare(x.view, y.view), cmp.Compare(x.block, y.block), cmp.Compare(x.row, y.row))
-	})
+	slices.SortFunc(g.refs, ref.compare)
 	for _, r := range g.refs {
 		var err error
 		if r.block < 0 {
@@ -207,10 +227,12 @@ func (g *gathered) addBlock(sc *scanning, b *block) error {
 	if err := sc.ctx.Err(); err != nil {
 		return err
 	}
+	n, before := int32(len(g.blocks)), len(g.refs) //nolint:gosec // an index
+	sc.reader.lend(b)
+	g.blocks, g.left = append(g.blocks, b), append(g.left, 0)
 	if err := b.load(sc.d, sc.match.columns(b.entry)|colsPlace); err != nil {
 		return err
 	}
-	n, before := int32(len(g.blocks)), len(g.refs) //nolint:gosec // an index
 	sc.match.runs(b, func(from, to int) {
 		for i := from; i < to; i++ {
 			if p := b.position(i); sc.behind(p) && sc.match.attributes(b, i) {
@@ -218,29 +240,41 @@ func (g *gathered) addBlock(sc *scanning, b *block) error {
 			}
 		}
 	})
-	g.blocks, g.left = append(g.blocks, b), append(g.left, len(g.refs)-before)
+	if g.left[n] = len(g.refs) - before; g.left[n] == 0 {
+		g.letGo(sc, int(n))
+	}
 	return nil
 }
 
-// blockRow gives a row of a block.
+// letGo gives the memory of a block back, if that was not done before.
+func (g *gathered) letGo(sc *scanning, i int) {
+	if b := g.blocks[i]; b != nil {
+		sc.reader.takeBack(b)
+		g.blocks[i] = nil
+	}
+}
+
+// blockRow gives a row of a block. Documents are put together one by one: those of other types are in the way of nobody.
 func (sc *scanning) blockRow(g *gathered, r ref) error {
-	b := g.blocks[r.block]
-	if b.loaded&sc.cols != sc.cols {
-		if err := b.load(sc.d, sc.cols); err != nil {
+	b, row := g.blocks[r.block], int(r.row)
+	if err := b.load(sc.d, sc.cols); err != nil {
+		return err
+	}
+	sc.event = b.event(row)
+	if sc.cols == colsAll {
+		data, err := b.document(sc.d, sc.text[:0], row)
+		if err != nil {
 			return err
 		}
-		if sc.cols == colsAll {
-			if err := b.documents(sc.d); err != nil {
-				return err
-			}
+		if sc.event.Data = data; data != nil {
+			sc.text = data
 		}
 	}
-	ev := b.event(int(r.row))
-	if err := sc.give(&ev); err != nil {
+	if err := sc.give(); err != nil {
 		return err
 	}
 	if g.left[r.block]--; g.left[r.block] == 0 {
-		g.blocks[r.block] = nil
+		g.letGo(sc, int(r.block))
 	}
 	return nil
 }
@@ -249,6 +283,9 @@ func (sc *scanning) blockRow(g *gathered, r ref) error {
 func (r *Reader) Identities(ctx context.Context, s *Set, partition int, since time.Time, each func(store.Identity) error) error {
 	d := r.decoder()
 	defer r.decoders.Put(d)
+	var b block
+	r.lend(&b)
+	defer r.takeBack(&b)
 	least := int64(math.MinInt64)
 	if !since.IsZero() {
 		least = since.UnixNano()
@@ -262,7 +299,7 @@ func (r *Reader) Identities(ctx context.Context, s *Set, partition int, since ti
 				if t.blocks[i].maxReceived < least {
 					continue
 				}
-				b := &block{seg: seg, tenant: t.id, partition: partition, entry: &t.blocks[i]}
+				b.again(&unit{seg: seg, of: t, entry: &t.blocks[i]})
 				if err := errors.Join(ctx.Err(), b.identities(d, least, each)); err != nil {
 					return unjoined(ctx, err)
 				}

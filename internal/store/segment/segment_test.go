@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,7 +85,7 @@ func (k *kept) checkScan(r *Reader, g *generator, t tenant.ID) {
 		q.Limit = 1 + g.IntN(500)
 	}
 	var got []event.Stored
-	if err := r.Scan(k.t.Context(), k.set(t), t, q, func(ev *event.Stored) error { got = append(got, *ev); return nil }); err != nil {
+	if err := r.Scan(k.t.Context(), k.set(t), t, q, into(&got)); err != nil {
 		k.t.Fatalf("%+v: %v", q, err)
 	}
 	if d := differ(got, g.made.scan(t, q)); d != "" {
@@ -117,7 +118,7 @@ func (k *kept) checkIdentities(r *Reader, g *generator, partition int) {
 	}
 	for _, since := range []time.Time{{}, g.at(), g.at()} {
 		var got []store.Identity
-		if err := r.Identities(k.t.Context(), set, partition, since, func(i store.Identity) error { got = append(got, i); return nil }); err != nil {
+		if err := r.Identities(k.t.Context(), set, partition, since, identitiesInto(&got)); err != nil {
 			k.t.Fatal(err)
 		}
 		want := g.made.identities(partition, since)
@@ -244,7 +245,7 @@ func TestACallbacksErrorEndsAReadAndIsReturnedAsItIs(t *testing.T) {
 func everything(t testing.TB, s *Set) (answers []any, err error) {
 	var r Reader
 	var all []event.Stored
-	err = r.Scan(t.Context(), s, "big", store.Scan{}, func(ev *event.Stored) error { all = append(all, *ev); return nil })
+	err = r.Scan(t.Context(), s, "big", store.Scan{}, into(&all))
 	answers = append(answers, all)
 	page, failed := r.Page(t.Context(), s, "big", store.Page{Limit: 10})
 	answers, err = append(answers, page), cmp.Or(err, failed)
@@ -253,7 +254,7 @@ func everything(t testing.TB, s *Set) (answers []any, err error) {
 		answers, err = append(answers, ev, found), cmp.Or(err, failed)
 	}
 	var ids []store.Identity
-	failed = r.Identities(t.Context(), s, 1, time.Time{}, func(i store.Identity) error { ids = append(ids, i); return nil })
+	failed = r.Identities(t.Context(), s, 1, time.Time{}, identitiesInto(&ids))
 	answers, err = append(answers, ids), cmp.Or(err, failed)
 	var rows []event.Stored
 	failed = r.Rows(t.Context(), s, "big", store.EventFilter{}, func(events []event.Stored, _ float64) error {
@@ -389,5 +390,23 @@ func TestAFailedBuildLeavesNoFile(t *testing.T) {
 	}
 	if _, err := b.Build(tail, filepath.Join(dir, "b.seg")); err != nil {
 		t.Errorf("the builder is of no use any more: %v", err)
+	}
+}
+
+// into keeps what is only lent.
+func into(all *[]event.Stored) func(*event.Stored) error {
+	return func(ev *event.Stored) error {
+		own := *ev
+		own.Keep(nil)
+		*all = append(*all, own)
+		return nil
+	}
+}
+
+func identitiesInto(all *[]store.Identity) func(store.Identity) error {
+	return func(i store.Identity) error {
+		i.Source, i.ID = strings.Clone(i.Source), strings.Clone(i.ID)
+		*all = append(*all, i)
+		return nil
 	}
 }
