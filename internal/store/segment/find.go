@@ -78,8 +78,12 @@ func (r *Reader) find(ctx context.Context, s *Set, t tenant.ID, source, id strin
 	if best.best == nil {
 		return ev, false, cost, nil
 	}
-	ev, err = best.best.event(best.d)
-	return ev, err == nil, cost, err
+	text := []byte{}
+	if ev, err = best.best.event(best.d, &text); err != nil {
+		return ev, false, cost, err
+	}
+	ev.Keep(make([]byte, 0, ev.Size()))
+	return ev, true, cost, nil
 }
 
 // segments looks through every step-th segment. What was received later than what anybody has found need not be looked at.

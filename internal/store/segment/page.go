@@ -1,12 +1,10 @@
 package segment
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"math"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/pulsestream/pulsestream/internal/event"
@@ -154,33 +152,42 @@ func (p *page) sort() {
 	}
 }
 
-// events makes the events of the rows found. They share nothing with the store.
+// pageArena bounds the memory that events of a page share.
+const pageArena = 64 << 10
+
+// events makes the events of the rows found. They share nothing with the store, but memory with each other.
 func (p *page) events(d *column.Decoder) ([]event.Stored, error) {
 	events := make([]event.Stored, 0, len(p.rows))
+	arena, text := []byte(nil), []byte{}
 	for i := range p.rows {
-		ev, err := p.rows[i].event(d)
+		ev, err := p.rows[i].event(d, &text)
 		if err != nil {
 			return nil, err
 		}
+		if size := int(ev.Size()); cap(arena)-len(arena) < size {
+			arena = make([]byte, 0, max(size, min(size*(len(p.rows)-i), pageArena)))
+		}
+		arena = ev.Keep(arena)
 		events = append(events, ev)
 	}
 	return events, nil
 }
 
-func (f *found) event(d *column.Decoder) (ev event.Stored, err error) {
+// event makes the event of a row. It is only lent: it has views of the store's memory and of text, which is for the next one.
+func (f *found) event(d *column.Decoder, text *[]byte) (ev event.Stored, err error) {
 	if f.block == nil {
-		ev = f.view.event(f.row)
-		ev.Data = bytes.Clone(ev.Data)
-	} else {
-		if err := f.block.load(d, colsHead|1<<colExtensions); err != nil {
-			return ev, err
-		}
-		ev = f.block.event(f.i)
-		if ev.Data, err = f.block.document(d, []byte{}, f.i); err != nil {
-			return ev, err
-		}
+		return f.view.event(f.row), nil
 	}
-	ev.ID, ev.Source, ev.Subject, ev.Type = strings.Clone(ev.ID), strings.Clone(ev.Source), strings.Clone(ev.Subject), strings.Clone(ev.Type)
-	ev.Extensions = bytes.Clone(ev.Extensions)
+	if err := f.block.load(d, colsHead|1<<colExtensions); err != nil {
+		return ev, err
+	}
+	ev = f.block.event(f.i)
+	data, err := f.block.document(d, (*text)[:0], f.i)
+	if err != nil {
+		return ev, err
+	}
+	if ev.Data = data; data != nil {
+		*text = data
+	}
 	return ev, nil
 }
