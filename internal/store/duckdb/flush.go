@@ -101,7 +101,7 @@ func (s *Store) flush(ctx context.Context, number int64) error {
 				s.mem.mu.Unlock()
 				return nil
 			}
-			s.mem.frozen, s.mem.active = s.mem.active, newRecent(s.mem.active.number+1, &s.mem.slabs)
+			s.mem.frozen, s.mem.active = s.mem.active, newRecent(s.mem.active.number+1, s.mem.most, &s.mem.slabs)
 		}
 		r := s.mem.frozen
 		s.mem.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/series"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/tenant"
@@ -101,5 +102,26 @@ func TestMergingLeavesFewFilesOfRollups(t *testing.T) {
 		if again := float64(written.Load()) / float64(flushes*c.rows); again > c.again {
 			t.Errorf("%+v: each row was read %.1f times more", c, again)
 		}
+	}
+}
+
+func TestAFlushIsDueWithFewerEventsWhereThereIsLittleMemory(t *testing.T) {
+	for _, c := range []struct {
+		machine, bytes int64
+	}{{24 << 30, 320 << 20}, {10 << 30, 320 << 20}, {4 << 30, 128 << 20}, {1 << 30, 32 << 20}} {
+		most := flushBytesOf(memoryLimitOf(c.machine))
+		if int64(most) != c.bytes {
+			t.Errorf("with %d MB it is due with %d MB, not %d", c.machine>>20, most>>20, c.bytes>>20)
+		}
+	}
+	r, at := newRecent(1, 10_000, nil), time.Unix(1, 0)
+	c := &store.Commit{Events: []event.Stored{{Tenant: "t", Event: event.Event{ID: "1", Type: "a", Data: make([]byte, 2000)}}}}
+	for n := range 4 {
+		if r.add(c, store.Offset{}, at); r.due(at) {
+			t.Fatalf("it is due after %d events of 2 kB", n+1)
+		}
+	}
+	if r.add(c, store.Offset{}, at); !r.due(at) {
+		t.Error("it is not due with 10 kB")
 	}
 }

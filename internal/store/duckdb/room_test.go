@@ -258,7 +258,7 @@ func TestAtLeastAsMuchRoomIsAskedForAsAFlushTakes(t *testing.T) {
 			}
 			m.Rollups = append(m.Rollups, r)
 		}
-		r := newRecent(1, nil)
+		r := newRecent(1, flushBytes, nil)
 		for i := range c.quarantined {
 			m.Quarantine = append(m.Quarantine, store.Quarantined{QuarantineKey: store.QuarantineKey{Tenant: "t", ID: fmt.Sprint(i)}, Stage: "decode", Reason: "no event", Raw: make([]byte, 1000), At: now})
 		}

@@ -102,7 +102,7 @@ func (s *Store) remember(ctx context.Context) error {
 		return err
 	}
 	s.flushed.Store(flushed)
-	s.mem.active = newRecent(flushed+1, &s.mem.slabs)
+	s.mem.active = newRecent(flushed+1, s.mem.most, &s.mem.slabs)
 	if s.mem.offsets, err = s.writer.offsets(ctx); err != nil {
 		return err
 	}

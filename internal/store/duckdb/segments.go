@@ -56,9 +56,12 @@ func (s *Store) events(ctx context.Context, t tenant.ID, partition int, read fun
 	return err
 }
 
+// mergedRows is how many events a merge makes one segment of at most.
+const mergedRows = 1 << 18
+
 // segmentTiers: all of what is merged is held in memory meanwhile, where it takes some ten times as many bytes as in the files.
 func segmentTiers() tiers {
-	return tiers{below: []int64{4 << 10, 64 << 10, 96 << 10}, mostRows: flushRows, mostBytes: 32 << 20}
+	return tiers{below: []int64{4 << 10, 64 << 10, 96 << 10}, mostRows: mergedRows, mostBytes: 32 << 20}
 }
 
 // breath is after how many events a merge lets others have the processor, who answer somebody: by itself Go takes it away after 10 ms.

@@ -15,7 +15,7 @@ import (
 )
 
 func TestSegmentsAreMergedWhenManySmallOnesLieBesideEachOther(t *testing.T) {
-	const small, medium, large = 4<<10 - 1, 64<<10 - 1, flushRows
+	const small, medium, large = 4<<10 - 1, 64<<10 - 1, mergedRows
 	times := func(n int, rows int64) (all []fileEntry) {
 		for range n {
 			all = append(all, fileEntry{rows: rows, bytes: rows * 40})

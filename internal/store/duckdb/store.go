@@ -97,6 +97,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{path: cfg.Path, log: cfg.Log, now: cfg.Now, disk: cfg.Disk, rest: cfg.Rest, db: db, writing: make(chan struct{}, 1), logSize: cfg.CheckpointLog,
 		flushing: make(chan struct{}, 1), due: make(chan struct{}, 1), builder: segment.NewBuilder(), merger: segment.NewBuilder(),
 		roller: rollup.NewBuilder(), rollMerger: rollup.NewBuilder()}
+	s.mem.most = flushBytesOf(cfg.MemoryLimit)
 	if s.writer, err = db.connect(); err == nil {
 		// A checkpoint as the instance ends would not ask whether there is room for it.
 		err = s.writer.exec(`PRAGMA disable_checkpoint_on_shutdown`)
@@ -122,7 +123,7 @@ func (c Config) withDefaults() Config {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	if c.MemoryLimit == 0 {
-		c.MemoryLimit = max(256<<20, min(machineMemory()/4, 4<<30))
+		c.MemoryLimit = memoryLimitOf(machineMemory())
 	}
 	if c.Threads == 0 {
 		c.Threads = runtime.GOMAXPROCS(0)
@@ -141,6 +142,9 @@ func (c Config) withDefaults() Config {
 	}
 	return c
 }
+
+// memoryLimitOf is what DuckDB may have of a machine's memory.
+func memoryLimitOf(machine int64) int64 { return max(256<<20, min(machine/4, 4<<30)) }
 
 func (c Config) settings() map[string]string {
 	return map[string]string{

@@ -68,7 +68,7 @@ func (s *Store) taken(ctx context.Context, k kind, entries []fileEntry, version 
 
 func (s *Store) upgradeEvents(ctx context.Context) error {
 	var entries []fileEntry
-	err := s.stretches(ctx, "events", flushRows, func(from, to int64) error {
+	err := s.stretches(ctx, "events", mergedRows, func(from, to int64) error {
 		t := &segment.Tail{Memory: &s.mem.slabs}
 		defer t.Free()
 		if err := s.writer.tailOf(ctx, t, from, to); err != nil || t.Len() == 0 {
@@ -109,7 +109,7 @@ func (c *conn) tailOf(ctx context.Context, t *segment.Tail, from, to int64) erro
 func (s *Store) upgradeRollups(ctx context.Context) error {
 	var entries []fileEntry
 	err := s.stretches(ctx, "rollup_1m", longRows, func(from, to int64) error {
-		r := newRecent(0, nil)
+		r := newRecent(0, flushBytes, nil)
 		if err := s.writer.minutesOf(ctx, r, from, to); err != nil || r.cells == 0 {
 			return err
 		}
