@@ -10,7 +10,7 @@ import (
 )
 
 func TestAnAnswerIsWrittenInMemoryOfTheOneBefore(t *testing.T) {
-	format, answer := jsonFormat(), any(longAnswer())
+	format, answer := jsonFormat(), any(*longAnswer()) // as handlers give it
 	if n := testing.AllocsPerRun(100, func() {
 		if err := format.Marshal(io.Discard, answer); err != nil {
 			t.Fatal(err)

@@ -129,7 +129,7 @@ func TestAFlushThatMeetsAFullDiskKeepsAllInMemoryAndWhatIsOnDiskIsSound(t *testi
 // When memory is full as well, commits are refused; nothing is lost by it, and all goes on when there is room.
 func TestCommitsAreTakenUntilMemoryIsFullWhenTheDiskIs(t *testing.T) {
 	var free atomic.Uint64
-	s, err := Open(t.Context(), Config{Path: filepath.Join(t.TempDir(), "events.duckdb"), CompactEvery: -1, Disk: func() (uint64, uint64, error) { return free.Load(), 1 << 40, nil }})
+	s, err := Open(t.Context(), Config{Path: filepath.Join(t.TempDir(), "events.duckdb"), CompactEvery: -1, MemoryLimit: 4 << 30, Disk: func() (uint64, uint64, error) { return free.Load(), 1 << 40, nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,7 @@ func newRecent(number int64, most int, memory *offheap.Slabs) *recent {
 	return &recent{number: number, tail: segment.Tail{Memory: memory}, most: most, rollups: map[metricKey]*recentRollups{}, offsets: map[int]store.Offset{}, parts: map[int]*recentPart{}}
 }
 
-// A flush is due when this much has been gathered, so that what a crash makes the owners do again takes about a second, or when it is flushAge old. The more
+// A flush is due when this much has been gathered, so that what a crash makes the owners do again takes a second or two, or when it is flushAge old. The more
 // is written at a time, the less an event costs: twice as many take 5 % less of the whole.
 const (
 	flushRows  = 1 << 19
@@ -69,7 +69,7 @@ const (
 	flushAge   = 2 * time.Second
 )
 
-// flushBytesOf is the bytes of events with which a flush is due, by what DuckDB may have: a quarter of the memory, from which it takes little. There are two
+// flushBytesOf is the bytes of events with which a flush is due, by what DuckDB may have, a quarter of the memory or so, of which it takes little. There are two
 // such tails at a time, and memory for as much that is free.
 func flushBytesOf(memoryLimit int64) int { return int(min(flushBytes, memoryLimit/8)) }
 

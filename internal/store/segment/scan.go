@@ -179,7 +179,7 @@ type gathered struct {
 // together gives the rows of some pieces. Those of a segment are sorted by type, and have to be put into the log's order; a block is let go of when its
 // last row was given.
 func (sc *scanning) together(pieces []piece) error {
-	g := gathered{refs: sc.refs[:0]}
+	g := gathered{refs: slices.Grow(sc.refs[:0], sc.most(pieces))}
 	defer func() {
 		sc.refs = g.refs
 		for i := range g.blocks {
@@ -210,6 +210,16 @@ func (sc *scanning) together(pieces []piece) error {
 		}
 	}
 	return nil
+}
+
+// most is how many rows of blocks may match.
+func (sc *scanning) most(pieces []piece) (n int) {
+	for _, p := range pieces {
+		for _, b := range p.blocks {
+			sc.match.runs(b, func(from, to int) { n += to - from })
+		}
+	}
+	return n
 }
 
 func (g *gathered) addView(sc *scanning, v *View) {
