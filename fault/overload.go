@@ -131,10 +131,9 @@ func overload(r *rig) error {
 		return err
 	}
 	errs := []error{total.judge()}
-	// Nine refusals for each batch that is taken: they have their cost, which the batch's has come near to.
 	least, most := 0.4, excess/4.0 // a few seconds beside a generator on the same processors say little
 	if r.long {
-		least, most = 0.5, excess/2.0
+		least, most = 0.9, excess/2.0
 	}
 	if share < least {
 		errs = append(errs, fmt.Errorf("under overload %.0f events a second are processed, alone it were %.0f", median(under), median(alone)))
