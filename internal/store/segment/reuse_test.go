@@ -66,6 +66,13 @@ func TestReadingAFewEventsTakesTheMemoryOfThoseBefore(t *testing.T) {
 	}); n > 128<<10 {
 		t.Errorf("a page of 100 events asks for %d bytes", n)
 	}
+	if n := testing.AllocsPerRun(20, func() {
+		if _, err := r.Page(t.Context(), set, one.Tenant, page); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 100 {
+		t.Errorf("a page of 100 events takes %v allocations", n)
+	}
 	columns := store.ColumnScan{Types: []string{one.Type}, Fields: []store.ColumnField{{Field: metric.Field{Path: []string{"status"}}}}, To: one.Time.Add(time.Hour)}
 	if n := bytesOf(func() {
 		rows := 0
