@@ -7,9 +7,9 @@ import (
 )
 
 const (
-	// cacheTTL bounds how long what was revoked can go on where the catalog's revision lags, as it may between processes: what is revoked is
-	// refused within a second everywhere, whatever becomes of the word that goes round.
-	cacheTTL = 900 * time.Millisecond
+	// cacheTTL bounds how long what was shown is remembered while the catalog does not change. It is not what makes a revoked key end: the revision
+	// is, which is never behind in this process and at most a quarter of a second behind what others have changed.
+	cacheTTL = 10 * time.Second
 	// cacheSize bounds memory: about 300 bytes each.
 	cacheSize = 10_000
 )

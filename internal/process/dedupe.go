@@ -85,15 +85,19 @@ func seenAt(at int64) uint32 { return uint32(max(at, 1)) } //nolint:gosec // Uni
 // oldest is a time before which nothing matters any more, even if the clock is set back a little.
 func (w *Window) oldest() int64 { return w.newest - w.span - w.span/16 }
 
-// touch reads what add will read first. A message's identities are touched one after the other before they are added, so that
-// memory gives them all at once: each by itself would have to be waited for.
+// touch reads what add will read: where the identity belongs, and the entries behind, up to the first gap more often than not. Identities are touched one after
+// the other before they are added, so that memory gives them all at once: each by itself would have to be waited for.
 func (w *Window) touch(e identity) uint32 {
 	s := w.table(e.high)
 	if len(s.entries) == 0 {
 		return 0
 	}
-	return s.entries[s.home(e.high)].seen()
+	home := s.home(e.high)
+	return s.entries[home].seen() + s.entries[home+touchedBehind].seen()
 }
+
+// touchedBehind is as many entries as a cache line has.
+const touchedBehind = 4
 
 // remove forgets an identity: its event was not stored after all.
 func (w *Window) remove(e identity) {

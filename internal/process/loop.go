@@ -117,12 +117,12 @@ func (s *session) show() {
 	if len(fresh) == 0 && len(s.aggregate.cells) == 0 {
 		return
 	}
-	b.rollups.add(s.aggregate.cells)
 	deltas := s.aggregate.deltas()
 	for i := range deltas {
 		s.watch(s.aggregate.cells[i].of.table, &deltas[i])
 	}
 	s.cfg.Live.Publish(s.partition, s.seq, deltas, fresh)
+	b.rollups.add(s.aggregate.cells)
 	s.aggregate.begin()
 	if len(deltas) > 0 {
 		s.evaluate(true)
@@ -142,13 +142,11 @@ func (s *session) watch(t *table, d *series.Delta) {
 func (s *session) events(first int) (duplicates int) {
 	b := s.batch
 	all := b.commit.Events
-	for i := range s.ids {
-		s.touched += s.dedupe.touch(s.ids[i])
-	}
+	s.note(all[first:])
 	kept := first
 	for i := first; i < len(all); i++ {
 		ev := &all[i]
-		if ev.Identified && s.dedupe.add(s.ids[i-first], ev.Received.Unix()) {
+		if s.repeated[i-first] {
 			duplicates++
 			continue
 		}
@@ -163,6 +161,23 @@ func (s *session) events(first int) (duplicates int) {
 	}
 	b.commit.Events = all[:kept]
 	return duplicates
+}
+
+// touched is how many identities are touched at a time: as many as stay near until they are added.
+const touched = 32
+
+// note notes the identities of events, and in repeated which of them were seen before. It does nothing else in between, for that would push out what was touched.
+func (s *session) note(fresh []event.Stored) {
+	s.repeated = s.repeated[:0]
+	for i := range s.ids {
+		if i%touched == 0 {
+			for _, id := range s.ids[i:min(i+touched, len(s.ids))] {
+				s.touched += s.dedupe.touch(id)
+			}
+		}
+		ev := &fresh[i]
+		s.repeated = append(s.repeated, ev.Identified && s.dedupe.add(s.ids[i], ev.Received.Unix()))
+	}
 }
 
 // event takes one event that wasn't seen before; it is false when it can't be stored.

@@ -123,6 +123,7 @@ type session struct {
 	plans      plans
 	aggregate  *aggregator
 	ids        []identity // scratch: the identities of the message in hand
+	repeated   []bool     // scratch: which of them were seen before
 	rules      *alert.Evaluator
 	defs       map[tenant.ID]*metric.Set
 	generation int64       // of the definitions

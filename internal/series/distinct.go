@@ -41,6 +41,22 @@ func (d *distinct) add(h uint64) {
 	}
 }
 
+// addAll is add for each of some hashes, of which there are no more than wait to be settled.
+func (d *distinct) addAll(hashes []uint64) {
+	switch {
+	case d.sketch != nil:
+		d.sketch.addAll(hashes)
+	case d.sorted > 8:
+		if d.few = append(d.few, hashes...); len(d.few) >= 2*maxFew {
+			d.settle()
+		}
+	default:
+		for _, h := range hashes {
+			d.add(h)
+		}
+	}
+}
+
 // settle does what reading would otherwise do. With more than a few hashes it goes over to a sketch of them.
 func (d *distinct) settle() {
 	if d.sketch != nil {
@@ -84,9 +100,7 @@ func many(hashes []uint64) bool {
 // promote goes over from the few hashes to a sketch of them.
 func (d *distinct) promote() {
 	d.sketch = &logLog{}
-	for _, h := range d.few {
-		d.sketch.add(h)
-	}
+	d.sketch.addAll(d.few)
 	d.few, d.sorted = d.few[:0], 0
 }
 
@@ -97,16 +111,12 @@ func (d *distinct) merge(o *distinct) {
 			d.few, d.sorted = append(d.few, o.few...), o.sorted
 			return
 		}
-		for _, h := range o.few {
-			d.add(h)
-		}
+		d.addAll(o.few)
 	case d.sketch != nil:
 		d.sketch.merge(o.sketch)
 	default:
 		d.sketch = o.sketch.clone()
-		for _, h := range d.few {
-			d.sketch.add(h)
-		}
+		d.sketch.addAll(d.few)
 		d.few, d.sorted = d.few[:0], 0
 	}
 }

@@ -57,6 +57,21 @@ func (l *logLog) add(h uint64) {
 	l.push(sparseKey(h))
 }
 
+// addAll is add for each of some hashes.
+func (l *logLog) addAll(hashes []uint64) {
+	if l.dense != nil {
+		for _, h := range hashes {
+			l.add(h)
+		}
+		return
+	}
+	l.tail = slices.Grow(l.tail, len(hashes))
+	for _, h := range hashes {
+		l.tail = append(l.tail, sparseKey(h))
+	}
+	l.bound()
+}
+
 func (l *logLog) push(key uint32) {
 	l.tail = append(l.tail, key)
 	l.bound()

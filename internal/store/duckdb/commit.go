@@ -7,6 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/store/rollup"
 	"github.com/pulsestream/pulsestream/internal/store/segment"
@@ -89,18 +90,17 @@ func (s *Store) add(ctx context.Context, c *store.Commit, to store.Offset) (numb
 
 // check refuses a commit that would store something where nobody finds it again, or that could not be written later.
 func check(c *store.Commit) error {
-	var source, kind string // of the event before: they repeat
 	for i := range c.Events {
 		ev := &c.Events[i]
 		if ev.Partition != c.Partition {
 			return fmt.Errorf("events: a commit of partition %d holds an event of partition %d", c.Partition, ev.Partition)
 		}
-		good := segment.Fits(ev) && utf8.ValidString(ev.ID) && utf8.ValidString(ev.Subject) && (ev.Source == source || utf8.ValidString(ev.Source)) &&
-			(ev.Type == kind || utf8.ValidString(ev.Type)) && utf8.ValidString(string(ev.Tenant)) && utf8.Valid(ev.Data) && utf8.Valid(ev.Extensions)
-		if !good {
-			return fmt.Errorf("event %.100q of source %.100q is not UTF-8 or too long: %w", ev.ID, ev.Source, store.ErrRefused)
+		if !segment.Fits(ev) {
+			return fmt.Errorf("event %.100q of source %.100q is too long: %w", ev.ID, ev.Source, store.ErrRefused)
 		}
-		source, kind = ev.Source, ev.Type
+	}
+	if ev := event.NotText(c.Events); ev != nil {
+		return fmt.Errorf("event %.100q of source %.100q is not UTF-8: %w", ev.ID, ev.Source, store.ErrRefused)
 	}
 	for i := range c.Fills {
 		if c.Fills[i].Partition != c.Partition {

@@ -153,18 +153,17 @@ func check(c *store.Commit) error {
 	if c.Partition < 0 || c.Partition > math.MaxInt32 {
 		return fmt.Errorf("events: there is no partition %d", c.Partition)
 	}
-	var source, kind string // of the event before: they repeat
 	for i := range c.Events {
 		ev := &c.Events[i]
 		if ev.Partition != c.Partition {
 			return fmt.Errorf("events: a commit of partition %d holds an event of partition %d", c.Partition, ev.Partition)
 		}
-		good := utf8.ValidString(ev.ID) && utf8.ValidString(ev.Subject) && (ev.Source == source || utf8.ValidString(ev.Source)) &&
-			(ev.Type == kind || utf8.ValidString(ev.Type)) && utf8.ValidString(string(ev.Tenant)) && utf8.Valid(ev.Data) && utf8.Valid(ev.Extensions)
-		if !good || ev.Seq > math.MaxInt64 || ev.Index > math.MaxInt32 {
-			return fmt.Errorf("event %.100q of source %.100q is not UTF-8, or at a place that cannot be stored: %w", ev.ID, ev.Source, store.ErrRefused)
+		if ev.Seq > math.MaxInt64 || ev.Index > math.MaxInt32 {
+			return fmt.Errorf("event %.100q of source %.100q is at a place that cannot be stored: %w", ev.ID, ev.Source, store.ErrRefused)
 		}
-		source, kind = ev.Source, ev.Type
+	}
+	if ev := event.NotText(c.Events); ev != nil {
+		return fmt.Errorf("event %.100q of source %.100q is not UTF-8: %w", ev.ID, ev.Source, store.ErrRefused)
 	}
 	for i := range c.Fills {
 		if c.Fills[i].Partition != c.Partition {
