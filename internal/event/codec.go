@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"time"
+	"unsafe"
 
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
@@ -64,25 +65,27 @@ const (
 	recentBits  = 8
 )
 
-// slot spreads names by their length and ends, where they differ.
-func slot(b []byte) uint64 {
+// Spread spreads names over 64 bits, of which the first are the best, by their length and ends: there they differ. It is for finding again, in a small table, one of few
+// that come again and again; names of any number can be made that spread alike.
+func Spread(s string) uint64 {
 	var first, last uint64
-	if len(b) >= 8 {
-		first, last = binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[len(b)-8:])
+	if n := len(s); n >= 8 {
+		b := unsafe.Slice(unsafe.StringData(s), n) //nolint:gosec // only read
+		first, last = binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[n-8:])
 	} else {
-		for _, c := range b {
-			first = first<<8 | uint64(c)
+		for i := range n {
+			first = first<<8 | uint64(s[i])
 		}
 	}
 	const odd = 0x9e3779b97f4a7c15 // 2^64 by the golden ratio
-	return ((first^uint64(len(b)))*odd ^ last) * odd >> (64 - recentBits)
+	return ((first^uint64(len(s)))*odd ^ last) * odd
 }
 
 func (d *Decoder) intern(b []byte) string {
 	if len(b) == 0 {
 		return ""
 	}
-	recent := &d.recent[slot(b)]
+	recent := &d.recent[Spread(view(b))>>(64-recentBits)]
 	if *recent == string(b) {
 		return *recent
 	}

@@ -230,18 +230,22 @@ func (h *Hub) publish(seq uint64, deltas []series.Delta) {
 
 // add takes one delta; r.mu is held.
 func (h *Hub) add(r *room, d *series.Delta, seq uint64, oldest int64) {
-	r.key = d.Labels.AppendKey(r.key[:0])
 	if d.Second >= oldest {
 		m := r.mem[d.Metric]
 		if m == nil {
 			m = newMemory()
 			r.mem[d.Metric] = m
 		}
-		m.add(d, r.key, oldest)
+		m.add(d, oldest)
 	} else if seq > 0 {
 		r.late = append(r.late, lateOf(seq, d))
 	}
-	for _, f := range r.views[d.Metric] {
+	views := r.views[d.Metric]
+	if len(views) == 0 {
+		return
+	}
+	r.key = d.Labels.AppendKey(r.key[:0])
+	for _, f := range views {
 		if v, ok := f.content.(*view); ok && v.offer(d, r.key, seq, f.ready, f.at.n+1) {
 			h.touch(f)
 		}

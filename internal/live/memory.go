@@ -19,6 +19,7 @@ type memory struct {
 	loose   []int64      // seconds that have aggregates that are not packed
 	spare   []series.Agg // empty ones of a packed second, behind its length, for their memory
 	encoded []byte       // where aggregates are packed
+	key     []byte       // scratch
 }
 
 // member is a series that memory has seen. The worker bounds how many there are.
@@ -65,16 +66,11 @@ func newMemory() *memory {
 	return &memory{ids: map[string]uint32{}, seconds: map[int64]*second{}}
 }
 
-func (m *memory) add(d *series.Delta, key []byte, oldest int64) {
+func (m *memory) add(d *series.Delta, oldest int64) {
 	if oldest > m.swept+10 {
 		m.sweep(oldest)
 	}
-	id, ok := m.ids[string(key)]
-	if !ok {
-		id = uint32(len(m.series)) //nolint:gosec // far fewer
-		m.ids[d.Labels.Key()] = id
-		m.series = append(m.series, member{labels: d.Labels})
-	}
+	id := m.place(d)
 	s := m.second(d.Second)
 	if !s.loose {
 		s.loose = true
@@ -91,6 +87,32 @@ func (m *memory) add(d *series.Delta, key []byte, oldest int64) {
 	of.second, of.cell = d.Second, uint32(len(s.cells)) //nolint:gosec // far fewer
 	s.cells = append(s.cells, cell{series: id})
 	s.set(&s.cells[of.cell], d.Second, &d.Agg)
+}
+
+// place is where the series is among those of the memory.
+func (m *memory) place(d *series.Delta) uint32 {
+	if d.Place != nil {
+		if id := *d.Place; int(id) < len(m.series) && same(m.series[id].labels, d.Labels) {
+			return id
+		}
+	}
+	m.key = d.Labels.AppendKey(m.key[:0])
+	id, ok := m.ids[string(m.key)]
+	if !ok {
+		id = uint32(len(m.series)) //nolint:gosec // far fewer
+		m.ids[string(m.key)] = id
+		m.series = append(m.series, member{})
+	}
+	m.series[id].labels = d.Labels // they are equal, and from now on the same
+	if d.Place != nil {
+		*d.Place = id
+	}
+	return id
+}
+
+// same says that the labels are the same memory; if not, they may be equal all the same.
+func same(a, b series.Labels) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
 // sweep forgets what is too old.

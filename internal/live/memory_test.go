@@ -2,6 +2,7 @@ package live
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"runtime"
 	"testing"
@@ -39,7 +40,7 @@ func TestMemoryHoldsWhatEachSecondOfEachSeriesHasSeen(t *testing.T) {
 			second -= dice.Int64N(8)
 		}
 		d := delta(dice, fmt.Sprint(dice.IntN(150)), second, 1+dice.IntN(2))
-		m.add(d, d.Labels.AppendKey(nil), 0)
+		m.add(d, 0)
 		p := place{d.Labels[0], second}
 		if want[p] == nil {
 			want[p] = &series.Agg{}
@@ -83,7 +84,7 @@ func TestMemoryForgetsSecondsThatAreTooOld(t *testing.T) {
 	m := newMemory()
 	for second := range int64(100) {
 		d := delta(dice, "a", 1000+second, 1)
-		m.add(d, []byte("a"), 1000+second-20)
+		m.add(d, 1000+second-20)
 	}
 	if n := len(m.seconds); n < 20 || n > 32 {
 		t.Errorf("%d seconds are held, want 20 and up to 12 that are about to be forgotten", n)
@@ -96,7 +97,7 @@ func TestWhatTricklesIntoASecondThatIsOverIsMergedInTime(t *testing.T) {
 	m, sent := newMemory(), uint64(0)
 	add := func(second int64, label int) {
 		d := delta(dice, fmt.Sprint(label), second, 2)
-		m.add(d, d.Labels.AppendKey(nil), 0)
+		m.add(d, 0)
 		if second == 1000 {
 			sent += d.Agg.Count
 		}
@@ -121,6 +122,31 @@ func TestWhatTricklesIntoASecondThatIsOverIsMergedInTime(t *testing.T) {
 	})
 	if held != sent {
 		t.Errorf("%d events are held, %d were added", held, sent)
+	}
+}
+
+func TestAPlaceIsBelievedOnlyForTheSeriesAndTheMemoryThatItIsOf(t *testing.T) {
+	m, other := newMemory(), newMemory()
+	delta := func(place *uint32, labels ...string) *series.Delta {
+		d := &series.Delta{Labels: labels, Second: 1000, Place: place}
+		d.Agg.Add(series.Observation{At: time.Unix(1000, 0)})
+		return d
+	}
+	var a, b uint32
+	inA, inB, equal := delta(&a, "a"), delta(&b, "b"), delta(nil, "b")
+	for range 3 {
+		for _, d := range []*series.Delta{inA, inB, equal} {
+			m.add(d, 0)
+		}
+		other.add(inB, 0) // where b is the first
+		other.add(inA, 0)
+	}
+	for held, want := range map[*memory]map[string]uint64{m: {"a": 3, "b": 6}, other: {"a": 3, "b": 3}} {
+		got := map[string]uint64{}
+		held.since(0, func(labels series.Labels, _ int64, agg *series.Agg) { got[labels[0]] += agg.Count })
+		if !maps.Equal(got, want) {
+			t.Errorf("held are %v, want %v", got, want)
+		}
 	}
 }
 
@@ -155,7 +181,6 @@ func BenchmarkMemoryOfManyEvents(b *testing.B) {
 // holdMemory says how much memory holds deltas of so many events.
 func holdMemory(b *testing.B, deltas []*series.Delta, events int) {
 	b.Helper()
-	var key []byte
 	var before, after runtime.MemStats
 	b.ReportAllocs()
 	for b.Loop() {
@@ -163,8 +188,7 @@ func holdMemory(b *testing.B, deltas []*series.Delta, events int) {
 		runtime.ReadMemStats(&before)
 		m := newMemory()
 		for _, d := range deltas {
-			key = d.Labels.AppendKey(key[:0])
-			m.add(d, key, 0)
+			m.add(d, 0)
 		}
 		runtime.GC()
 		runtime.ReadMemStats(&after)

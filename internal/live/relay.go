@@ -62,7 +62,6 @@ type relayed struct {
 	tails  map[tenant.ID]*sampler
 	unhear func() // ends the answers to those who want a snapshot
 	buf    []byte
-	key    []byte
 }
 
 type metricOf struct {
@@ -254,8 +253,7 @@ func (r *Relay) remember(part *relayed, seq uint64, deltas []series.Delta) {
 				part.mem[k] = m
 			}
 		}
-		part.key = d.Labels.AppendKey(part.key[:0])
-		m.add(d, part.key, oldest)
+		m.add(d, oldest)
 	}
 }
 

@@ -98,7 +98,7 @@ func (a *aggregator) deltas() []series.Delta {
 	a.out = slices.Grow(a.out[:0], len(a.cells))[:len(a.cells)]
 	for i := range a.cells {
 		c, d := &a.cells[i], &a.out[i]
-		d.Tenant, d.Metric, d.Labels, d.Second, d.Agg = c.of.table.tenant, c.of.table.metric, c.of.labels, c.second, c.agg
+		d.Tenant, d.Metric, d.Labels, d.Second, d.Agg, d.Place = c.of.table.tenant, c.of.table.metric, c.of.labels, c.second, c.agg, &c.of.place
 	}
 	return a.out
 }

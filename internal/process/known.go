@@ -3,8 +3,10 @@ package process
 import (
 	"hash/maphash"
 	"slices"
+	"strings"
 
 	"github.com/pulsestream/pulsestream/internal/alert"
+	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/metric"
 	"github.com/pulsestream/pulsestream/internal/series"
 	"github.com/pulsestream/pulsestream/internal/tenant"
@@ -19,6 +21,7 @@ type known struct {
 	// Where its newest cell is, in the aggregator whose round it is, and its newest minute, in such rollups.
 	round, batch uint32
 	cell, minute int32
+	place        uint32 // live charts'
 }
 
 // table is the series of one metric of one tenant: an open-addressing hash table by the key of their labels.
@@ -184,8 +187,9 @@ func (b *bound) fold(t *table) *known {
 
 // plan is what is done with the events of one type of one tenant.
 type plan struct {
-	programs *metric.Programs
-	tables   []*table // of each program
+	eventType string // as plans knows it
+	programs  *metric.Programs
+	tables    []*table // of each program
 }
 
 func (b *bound) plan(t tenant.ID, programs []*metric.Program) *plan {
@@ -208,7 +212,10 @@ type plansOf struct {
 	tenant tenant.ID
 	set    *metric.Set
 	byType map[string]*plan
+	recent [1 << recentBits]*plan // some of them, by where the types spread: most are found here
 }
+
+const recentBits = 5
 
 // maxPlans bounds the types of a tenant whose plans are remembered: senders can make up as many as they like.
 const maxPlans = 1024
@@ -219,14 +226,20 @@ func (p *plans) of(t tenant.ID, set *metric.Set, eventType string) *plan {
 		own = p.find(t, set)
 		p.last = own
 	}
+	recent := &own.recent[event.Spread(eventType)>>(64-recentBits)]
+	if *recent != nil && (*recent).eventType == eventType {
+		return *recent
+	}
 	found := own.byType[eventType]
 	if found == nil {
 		if len(own.byType) >= maxPlans {
 			clear(own.byType)
 		}
 		found = p.bound.plan(t, set.For(eventType))
-		own.byType[eventType] = found
+		found.eventType = strings.Clone(eventType) // it may be lent
+		own.byType[found.eventType] = found
 	}
+	*recent = found
 	return found
 }
 

@@ -13,6 +13,8 @@ type Delta struct {
 	Labels Labels
 	Second int64 // Unix seconds
 	Agg    Agg
+	// Place is the series' own, for live charts to note where they have it; nil: there is no such place.
+	Place *uint32
 }
 
 // Rollup is an aggregate of one series over one step of a resolution. Stored rollups are partial: all that

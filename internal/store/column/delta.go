@@ -21,23 +21,45 @@ type deltaForm struct {
 // exceptionBits is about what an exception takes.
 const exceptionBits = 64
 
-// delta finds the best form of the differences.
-func (s *stats) delta(values []int64) deltaForm {
+// sampleSize is how many differences are looked at before all of them are.
+const sampleSize = 64
+
+// delta finds the best form of the differences, if by a sample of them it may be smaller than most bits for each number.
+func (s *stats) delta(values []int64, most int) deltaForm {
 	f := deltaForm{divisor: int64(s.divisor), by: s.by} //nolint:gosec // at most the largest difference, which fits
-	f.base = f.findBase(values)
+	var room [sampleSize]int64
+	sample := f.sample(room[:0], values)
+	if len(sample) == len(room) { // numbers without any order, such as those of ids, are most of what is stored, and have differences as large as themselves
+		var counts [65]int
+		for _, d := range sample {
+			counts[bits.Len64(uint64(d-sample[0]))]++ //nolint:gosec // modulo 2⁶⁴
+		}
+		if _, _, size := narrowest(&counts, len(sample)); size >= len(sample)*most {
+			return f
+		}
+	}
+	f.base = f.findBase(values, sample)
 	var counts [65]int
 	for i := 1; i < len(values); i++ {
 		counts[bits.Len64(f.of(values, i))]++
 	}
-	f.size, f.width = 64*len(values), 64
-	exceptions := 0
-	for width := 64; width >= 0; width-- {
-		if size := len(values)*width + exceptions*exceptionBits + 128; (width <= wide || width == 64) && size < f.size {
-			f.width, f.exceptions, f.size, f.found = width, exceptions, size, true
-		}
-		exceptions += counts[width]
-	}
+	f.width, f.exceptions, f.size = narrowest(&counts, len(values))
+	f.size += 128
+	f.found = f.size < 64*len(values)
 	return f
+}
+
+// narrowest is the width in which n numbers, which are counted by their bits, take the least, how many are exceptions then, and about how many bits that is.
+func narrowest(counts *[65]int, n int) (width, exceptions, size int) {
+	width, size = 64, 64*n
+	wider := 0
+	for w := 64; w >= 0; w-- {
+		if s := n*w + wider*exceptionBits; (w <= wide || w == 64) && s < size {
+			width, exceptions, size = w, wider, s
+		}
+		wider += counts[w]
+	}
+	return width, exceptions, size
 }
 
 // of is the i-th difference. What is below the base comes out above all others.
@@ -49,15 +71,19 @@ func (f *deltaForm) of(values []int64, i int) uint64 {
 	return uint64(d - f.base) //nolint:gosec // modulo 2⁶⁴
 }
 
-// findBase is the least difference that is not far below most of a sample.
-func (f *deltaForm) findBase(values []int64) int64 {
-	var room [64]int64
-	n := min(len(room), len(values)-1)
-	for i := range n { // far apart, and in step with nothing
-		room[i] = int64(f.of(values, 1+i*40503%(len(values)-1))) //nolint:gosec // modulo 2⁶⁴
+// sample appends some of the differences, above no base, in order.
+func (f *deltaForm) sample(dst []int64, values []int64) []int64 {
+	for i := range min(sampleSize, len(values)-1) { // far apart, and in step with nothing
+		dst = append(dst, int64(f.of(values, 1+i*40503%(len(values)-1)))) //nolint:gosec // modulo 2⁶⁴
 	}
-	slices.Sort(room[:n])
-	low, high := room[n/10], room[n-1-n/10]
+	slices.Sort(dst)
+	return dst
+}
+
+// findBase is the least difference that is not far below most of a sample.
+func (f *deltaForm) findBase(values, sample []int64) int64 {
+	n := len(sample)
+	low, high := sample[n/10], sample[n-1-n/10]
 	limit := low - 2*(high-low)
 	if limit > low { // far apart: they overflow
 		limit = low

@@ -36,7 +36,7 @@ func AppendInts(dst []byte, values []int64) []byte {
 	}
 	delta := deltaForm{}
 	if width > 3 {
-		delta = s.delta(values)
+		delta = s.delta(values, width)
 	}
 	if width > 8 && n >= 4*8 {
 		if c, ok := codesOf(values); ok {

@@ -57,10 +57,11 @@ const (
 // rows is what one tenant has.
 type rows struct {
 	View
-	ids    map[string]uint32 // of names
-	used   int               // bytes of the last chunk of the arena
-	filled int               // rows of the last chunk of rows
-	last   event.Position    // of the row before
+	ids    map[string]uint32       // of names
+	recent [1 << recentBits]uint32 // some of names, by where they spread: most are found here
+	used   int                     // bytes of the last chunk of the arena
+	filled int                     // rows of the last chunk of rows
+	last   event.Position          // of the row before
 }
 
 // View is a tenant's events in a Tail at one moment.
@@ -183,10 +184,23 @@ func (t *Tail) of(id tenant.ID, partition int) *rows {
 	return r
 }
 
+const recentBits = 5
+
 func (r *rows) name(s string) uint32 {
-	if i, ok := r.ids[s]; ok {
+	recent := &r.recent[event.Spread(s)>>(64-recentBits)]
+	if i := *recent; int(i) < len(r.names) && r.names[i] == s {
 		return i
 	}
+	i, ok := r.ids[s]
+	if !ok {
+		i = r.added(s)
+	}
+	*recent = i
+	return i
+}
+
+// added adds a name.
+func (r *rows) added(s string) uint32 {
 	s = string(append([]byte(nil), s...)) // it may be a view
 	i := uint32(len(r.names))             //nolint:gosec // fewer than rows
 	r.names = append(r.names, s)
