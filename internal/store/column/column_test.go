@@ -41,6 +41,9 @@ func numberCases() []numbers {
 		{"times that begin again with each type", 1.6, func(r *rand.Rand, i int) int64 {
 			return 1_790_000_000_000_000 + int64(i%1024)*2000 + r.Int64N(1900)
 		}},
+		{"times that begin again every twenty rows", 2.6, func(r *rand.Rand, i int) int64 {
+			return 1_790_000_000_000_000 + int64(i%20)*40_000_000_000 + r.Int64N(1900)
+		}},
 		{"runs", 0.05, func(_ *rand.Rand, i int) int64 { return int64(i / 400 * 12345 % 977) }},
 		{"a few far apart", 0.51, func(r *rand.Rand, _ int) int64 { return []int64{5, 1 << 40, -1 << 50, 77, 0, 99, 1 << 60}[r.IntN(7)] }},
 		{"any bits", 8.01, func(r *rand.Rand, _ int) int64 { return int64(r.Uint64()) }},

@@ -2,6 +2,7 @@ package column
 
 import (
 	"encoding/binary"
+	"math"
 	"math/bits"
 	"slices"
 )
@@ -29,16 +30,18 @@ func (s *stats) delta(values []int64, most int) deltaForm {
 	f := deltaForm{divisor: int64(s.divisor), by: s.by} //nolint:gosec // at most the largest difference, which fits
 	var room [sampleSize]int64
 	sample := f.sample(room[:0], values)
+	limit := limitOf(sample)
 	if len(sample) == len(room) { // numbers without any order, such as those of ids, are most of what is stored, and have differences as large as themselves
+		first, _ := slices.BinarySearch(sample, limit)
 		var counts [65]int
 		for _, d := range sample {
-			counts[bits.Len64(uint64(d-sample[0]))]++ //nolint:gosec // modulo 2⁶⁴
+			counts[bits.Len64(uint64(d-sample[first]))]++ //nolint:gosec // modulo 2⁶⁴
 		}
 		if _, _, size := narrowest(&counts, len(sample)); size >= len(sample)*most {
 			return f
 		}
 	}
-	f.base = f.findBase(values, sample)
+	f.base = f.findBase(values, limit)
 	var counts [65]int
 	for i := 1; i < len(values); i++ {
 		counts[bits.Len64(f.of(values, i))]++
@@ -80,15 +83,19 @@ func (f *deltaForm) sample(dst []int64, values []int64) []int64 {
 	return dst
 }
 
-// findBase is the least difference that is not far below most of a sample.
-func (f *deltaForm) findBase(values, sample []int64) int64 {
+// limitOf is what is not far below most of a sample.
+func limitOf(sample []int64) int64 {
 	n := len(sample)
 	low, high := sample[n/10], sample[n-1-n/10]
-	limit := low - 2*(high-low)
-	if limit > low { // far apart: they overflow
-		limit = low
+	if limit := low - 2*(high-low); limit <= low {
+		return limit
 	}
-	base := low
+	return low // they are far apart: that overflows
+}
+
+// findBase is the least difference that is not below the limit, which one at least is not.
+func (f *deltaForm) findBase(values []int64, limit int64) int64 {
+	base := int64(math.MaxInt64)
 	for i := 1; i < len(values); i++ {
 		if d := int64(f.of(values, i)); d >= limit { //nolint:gosec // modulo 2⁶⁴
 			base = min(base, d)
