@@ -69,11 +69,12 @@ func (k *Keys) Authenticate(ctx context.Context, bearer string, now time.Time) (
 		p.use.At(now)
 		return p, nil
 	}
-	known := knownPrincipal{until: now.Add(cacheTTL)}
+	known := knownPrincipal{until: now.Add(keyTTL)}
 	var expires time.Time
 	if k.tokens != nil && isToken(bearer) {
 		known.principal, expires, err = k.tokens.Read(ctx, bearer, now)
 		known.principal.Method = MethodToken
+		known.until = now.Add(cacheTTL)
 	} else {
 		known.principal, expires, err = k.find(ctx, hex.EncodeToString(sum[:]), now)
 	}

@@ -7,9 +7,14 @@ import (
 )
 
 const (
-	// cacheTTL bounds how long what was shown is remembered while the catalog does not change. It is not what makes a revoked key end: the revision
-	// is, which is never behind in this process and at most a quarter of a second behind what others have changed.
-	cacheTTL = 10 * time.Second
+	// cacheTTL bounds how long what was revoked can go on where the catalog's revision lags, as it may between processes: what is revoked is
+	// refused within a second everywhere, whatever becomes of the word that goes round. It also bounds what the catalog does not know of, such as that
+	// an issuer has withdrawn a key.
+	cacheTTL = 900 * time.Millisecond
+	// keyTTL is as long for API keys, which are asked for at every request that brings events. All that ends one is in the catalog, whose revision is asked each
+	// time, and is never more than a quarter of a second behind the store; only where the store itself went back, as after a failover that lost something, it is
+	// this that counts.
+	keyTTL = 10 * time.Second
 	// cacheSize bounds memory: about 300 bytes each.
 	cacheSize = 10_000
 )
@@ -52,15 +57,18 @@ func (m *memory) remember(sum [sha256.Size]byte, e knownPrincipal, revision int6
 	m.known[sum] = e
 }
 
-// makeRoom drops what has expired, and anything at all if nothing has: it costs one read to have it back.
+// makeRoom drops what has expired, and a quarter of all if that is not enough: it costs one read each to have them back.
 func (m *memory) makeRoom(now time.Time) {
 	for sum, e := range m.known {
 		if !now.Before(e.until) {
 			delete(m.known, sum)
 		}
 	}
+	if len(m.known) < cacheSize {
+		return
+	}
 	for sum := range m.known {
-		if len(m.known) < cacheSize {
+		if len(m.known) <= cacheSize-cacheSize/4 {
 			return
 		}
 		delete(m.known, sum)

@@ -101,11 +101,10 @@ func (m *memory) place(d *series.Delta) uint32 {
 	if !ok {
 		id = uint32(len(m.series)) //nolint:gosec // far fewer
 		m.ids[string(m.key)] = id
-		m.series = append(m.series, member{})
+		m.series = append(m.series, member{labels: d.Labels})
 	}
-	m.series[id].labels = d.Labels // they are equal, and from now on the same
 	if d.Place != nil {
-		*d.Place = id
+		*d.Place, m.series[id].labels = id, d.Labels // they are equal, and from now on the same
 	}
 	return id
 }

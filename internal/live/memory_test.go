@@ -135,13 +135,16 @@ func TestAPlaceIsBelievedOnlyForTheSeriesAndTheMemoryThatItIsOf(t *testing.T) {
 	var a, b uint32
 	inA, inB, equal := delta(&a, "a"), delta(&b, "b"), delta(nil, "b")
 	for range 3 {
-		for _, d := range []*series.Delta{inA, inB, equal} {
+		for _, d := range []*series.Delta{inA, inB, equal, inA, inB, inA, equal} {
 			m.add(d, 0)
 		}
-		other.add(inB, 0) // where b is the first
-		other.add(inA, 0)
+		for range 2 {
+			other.add(inB, 0) // where b is the first
+			other.add(inB, 0)
+			other.add(inA, 0)
+		}
 	}
-	for held, want := range map[*memory]map[string]uint64{m: {"a": 3, "b": 6}, other: {"a": 3, "b": 3}} {
+	for held, want := range map[*memory]map[string]uint64{m: {"a": 9, "b": 12}, other: {"a": 6, "b": 12}} {
 		got := map[string]uint64{}
 		held.since(0, func(labels series.Labels, _ int64, agg *series.Agg) { got[labels[0]] += agg.Count })
 		if !maps.Equal(got, want) {

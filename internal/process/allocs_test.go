@@ -1,6 +1,8 @@
 package process
 
 import (
+	"bytes"
+	"fmt"
 	"testing"
 	"time"
 
@@ -85,6 +87,9 @@ func TestRollupsOfManyMinutesAddUp(t *testing.T) {
 		}
 	}
 	r.add(s.aggregate.cells)
+	if len(s.aggregate.cells) == 0 {
+		t.Fatal("nothing was added")
+	}
 	sums := map[time.Duration]uint64{}
 	uniques := map[time.Duration]bool{}
 	for _, u := range r.take() {
@@ -94,9 +99,51 @@ func TestRollupsOfManyMinutesAddUp(t *testing.T) {
 		sums[u.Step] += u.Agg.Count
 		uniques[u.Step] = uniques[u.Step] || u.Agg.Unique() > 0
 	}
-	if res := time.Minute; sums[res] > 0 {
-		if sums[res] != 4*600 || !uniques[res] {
-			t.Errorf("rollups of %s count %d of %d", res, sums[res], 4*600)
+	if res := time.Minute; sums[res] != 4*600 || !uniques[res] {
+		t.Errorf("rollups of %s count %d of %d", res, sums[res], 4*600)
+	}
+}
+
+// Cells leave what they have to minutes, whose memory they get: batch after batch, nothing of one is in another.
+func TestRollupsOfManyBatchesAreThoseOfTheirEvents(t *testing.T) {
+	s := load{tenants: 1}.session(t, &taking{})
+	events := load{1, 600, 1, 0}.stored(t)
+	both := [2]*rollups{newRollups(s.bound), newRollups(s.bound)}
+	for batch := range 12 {
+		r := both[batch%2] // as the worker has one that is being stored and one that is being filled
+		r.begin()
+		want := map[string]*series.Agg{}
+		for part := range 4 {
+			fresh := newAggregator(s.bound)                       // whose memory nobody has used
+			for _, a := range []*aggregator{fresh, s.aggregate} { // a series knows its cell in one at a time
+				for i := range 50 {
+					ev := &events[(batch*200+part*50+i)%len(events)]
+					ev.Time = time.Unix(1_800_000_000+int64(i*(part+1)%3*50), int64(i))
+					if err := a.add(ev, s.plan(ev)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			for i := range fresh.cells {
+				c := &fresh.cells[i]
+				key := fmt.Sprint(c.of.table.metric, c.of.key, alignSeconds(c.second, 60))
+				if want[key] == nil {
+					want[key] = &series.Agg{}
+				}
+				want[key].Merge(&c.agg)
+			}
+			r.add(s.aggregate.cells)
+			s.aggregate.begin()
+		}
+		for _, u := range r.take() {
+			key := fmt.Sprint(u.Metric, u.Labels.Key(), u.Start.Unix())
+			if w := want[key]; w == nil || !bytes.Equal(w.Append(nil), u.Agg.Append(nil)) {
+				t.Fatalf("batch %d: the rollup %s is not what its events add up to", batch, key)
+			}
+			delete(want, key)
+		}
+		if len(want) > 0 {
+			t.Fatalf("batch %d: %d rollups are missing", batch, len(want))
 		}
 	}
 }

@@ -143,14 +143,16 @@ func (s *session) events(first int) (duplicates int) {
 	b := s.batch
 	all := b.commit.Events
 	s.note(all[first:])
-	kept := first
+	kept, held := first, false
 	for i := first; i < len(all); i++ {
 		ev := &all[i]
-		if s.repeated[i-first] {
+		// One that is held counts as not seen: whether what follows repeats another is to be asked again.
+		if s.repeated[i-first] && (!held || s.dedupe.add(s.ids[i-first], ev.Received.Unix())) {
 			duplicates++
 			continue
 		}
 		if !s.event(ev) {
+			held = true
 			continue
 		}
 		b.bytes += len(ev.Data) + len(ev.Extensions) + 256

@@ -3,6 +3,7 @@ package process
 import (
 	"fmt"
 	"testing"
+	"unsafe"
 
 	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/metric"
@@ -16,14 +17,22 @@ func TestTypesThatSpreadAlikeHaveTheirOwnPlans(t *testing.T) {
 		t.Fatal("the types do not spread alike")
 	}
 	set := metric.NewSet(nil)
-	byType := map[string]*plan{}
+	byType, lent := map[string]*plan{}, []byte(alike(0)) // as a store's events are lent
 	for i := range 300 {
-		kind := []byte(alike(i % 10))
-		found := p.of("t", set, string(kind))
-		if known := byType[string(kind)]; known != nil && known != found || found.eventType != string(kind) {
-			t.Fatalf("type %s has the plan of %s", kind, found.eventType)
+		want := alike(i % 10)
+		copy(lent, want)
+		found := p.of("t", set, unsafe.String(unsafe.SliceData(lent), len(lent)))
+		if known := byType[want]; known != nil && known != found || found.eventType != want {
+			t.Fatalf("type %s has the plan of %s", want, found.eventType)
 		}
-		byType[string(kind)] = found
+		byType[want] = found
+	}
+	own := map[*plan]bool{}
+	for _, p := range byType {
+		own[p] = true
+	}
+	if len(own) != 10 {
+		t.Errorf("10 types have %d plans", len(own))
 	}
 	if other := p.of("u", set, alike(1)); other == byType[alike(1)] {
 		t.Error("two tenants have the same plan")

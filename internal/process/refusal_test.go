@@ -336,3 +336,29 @@ func (f *counting) Commit(ctx context.Context, c *store.Commit) (store.Offset, e
 	}
 	return f.Store.Commit(ctx, c)
 }
+
+func TestAnEventThatComesAgainBehindOneThatIsHeldIsNoRepetitionOfIt(t *testing.T) {
+	r := newRig(t)
+	f := &refusing{Store: r.store, refuse: func(events []event.Stored, _ bool) error {
+		for i := range events {
+			if string(events[i].Data) == `{"bad":true}` {
+				return fmt.Errorf("%w: injected for %s", store.ErrRefused, events[i].ID)
+			}
+		}
+		return nil
+	}}
+	now := time.Now().UTC()
+	b := event.BeginBatch(nil)
+	for _, e := range []struct{ id, data string }{{"0", `{}`}, {"1", `{"bad":true}`}, {"0", `{}`}, {"1", `{"bad":false}`}, {"2", `{}`}, {"1", `{"bad":false}`}} {
+		b = event.AppendEvent(b, "t", &event.Event{ID: e.id, Source: "s", Type: "a", Time: now, Received: now, Identified: true, Data: []byte(e.data)})
+	}
+	last := r.append(b)
+	_, _ = r.start(func(cfg *process.Config) { cfg.Store = f })
+	r.until("committed", func() bool { return r.offset() == last })
+	if ids := r.stored(); len(ids) != 3 || ids["0"] != 1 || ids["1"] != 1 || ids["2"] != 1 {
+		t.Errorf("stored are %v, want each of three once", ids)
+	}
+	if count, _ := r.rollups(metric.EventsID, time.Minute); count != 3 {
+		t.Errorf("%d are counted, want 3", count)
+	}
+}

@@ -177,6 +177,11 @@ func (r *rig) send(first, last int) uint64 {
 		b = event.AppendEvent(b, "t", &event.Event{ID: fmt.Sprint(i), Source: "s", Type: []string{"a", "b", "c"}[i%3], Time: now, Received: now, Identified: true,
 			Data: fmt.Appendf(nil, `{"n":%d}`, i)})
 	}
+	return r.append(b)
+}
+
+func (r *rig) append(b []byte) uint64 {
+	r.t.Helper()
 	seq, err := r.bus.Append(r.t.Context(), 0, b)
 	if err != nil {
 		r.t.Fatal(err)
