@@ -27,10 +27,13 @@ func (s *Store) flushLoop(ctx context.Context) {
 		case <-tick.C:
 		}
 		s.mem.mu.Lock()
-		number, due := s.mem.active.number, s.mem.active.due(s.now()) || s.mem.frozen != nil
+		number, due, frozen := s.mem.active.number, s.mem.active.due(s.now()), s.mem.frozen
 		bytes, empty := s.mem.active.tail.Bytes(), s.mem.active.empty()
 		s.mem.mu.Unlock()
 		due = due || !empty && s.filling(bytes)
+		if !due && frozen != nil { // only what could not be written before, or is being written now
+			number, due = frozen.number, true
+		}
 		if !due || s.sick.Load() != nil {
 			continue
 		}
