@@ -39,11 +39,11 @@ type Serve struct {
 	SecretsKMS     string   `help:"A key of AWS KMS in its place, such as awskms:///KEY?region=eu-central-1; --secrets-key then only opens what it has encrypted before." name:"secrets-kms" placeholder:"URL"`
 	LogFormat      string   `help:"json (Elastic Common Schema) or text." enum:"json,text" default:"json"`
 	LogLevel       string   `help:"debug, info, warn or error." enum:"debug,info,warn,error" default:"info"`
-	Partitions     int      `help:"Partitions of a new log; an existing one keeps its own. 0: of a server alone as many as it has processors, of a fleet four." hidden:""`
+	Partitions     int      `help:"Partitions of a new log; an existing one keeps its own. 0: of a server alone one for each two processors, of a fleet four." hidden:""`
 }
 
-// How many partitions a new log has when nobody says. A partition has a worker, which keeps a processor busy with some 400 000 events/s: more of them than processors
-// only make the messages of the log smaller, and an fsync dearer for each event.
+// How many partitions a new log has when nobody says. A partition has a worker, which keeps a processor busy with some 350 000 events/s; to receive as many and write
+// them to the log keeps most of another one busy. More partitions only make the messages of the log smaller, and an fsync dearer for each event.
 const (
 	mostPartitions  = 256
 	mostAlone       = 16
@@ -56,7 +56,7 @@ func (s *Serve) NewPartitions(processors int) int {
 	case s.Partitions > 0:
 		return s.Partitions
 	case !s.Fleet():
-		return max(1, min(processors, mostAlone))
+		return max(1, min(processors/2, mostAlone))
 	}
 	return fleetPartitions
 }

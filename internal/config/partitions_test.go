@@ -2,7 +2,7 @@ package config
 
 import "testing"
 
-func TestANewLogHasAPartitionForEachProcessor(t *testing.T) {
+func TestANewLogHasAPartitionForEachTwoProcessors(t *testing.T) {
 	for _, c := range []struct {
 		asked      int
 		bus        string
@@ -10,8 +10,9 @@ func TestANewLogHasAPartitionForEachProcessor(t *testing.T) {
 		want       int
 	}{
 		{0, "", 1, 1},
-		{0, "", 2, 2},
-		{0, "", 8, 8},
+		{0, "", 2, 1},
+		{0, "", 3, 1},
+		{0, "", 8, 4},
 		{0, "", 64, mostAlone},
 		{3, "", 64, 3},
 		{0, "nats://n1:4222", 2, fleetPartitions}, // its processes are on many machines
