@@ -30,23 +30,25 @@ var (
 const (
 	// maxPending bounds the encoded bytes that wait for one partition's log.
 	maxPending = 64 << 20
-	// gather is how long a request waits for others at most, and worth how many bytes are worth a message in any case.
-	gather = 4 * time.Millisecond
-	worth  = 64 << 10
+	// lull is how long nobody may have come for what waits to go without those who were expected, and lulls how many of them are waited for at
+	// most: 4 ms. So many bytes as worth are worth a message in any case.
+	lull  = 300 * time.Microsecond
+	lulls = 13
+	worth = 64 << 10
 	// appendTimeout bounds one append; a log that takes longer is in trouble.
 	appendTimeout = 20 * time.Second
 )
 
 // Committer makes one log message, and so one fsync, of the events of all requests that arrive while the message before
 // is being written. Under light load a request goes out alone at once. Under heavy load of small requests it waits a little for as many as were on
-// their way at the same time as the message before: their senders send the next one when they have their answer. What a message costs
+// their way at the same time as the message before, until nobody comes any more: their senders send the next one when they have their answer. What a message costs
 // beside its bytes (the fsync, wake-ups from here to the worker) is what a few dozen small requests cost. Where more waits
 // than fits into a message, tenants take turns: a request waits for at most one of every other tenant's.
 type Committer struct {
 	log   Log
 	most  int // bytes in a log message
 	now   func() time.Time
-	wait  time.Duration // at most, for others
+	lull  time.Duration
 	parts []*group
 	free  sync.Pool // *request
 	done  sync.WaitGroup
@@ -58,7 +60,10 @@ type group struct {
 	wake    chan struct{} // holds a token when enough waits, or the committer stops
 	waiting limit.Queue[*request]
 	bytes   int
-	goal    int // so many waiting requests are worth a message
+	goal    int         // so many waiting requests are worth a message
+	seen    int         // waited at the last look
+	looks   int         // since others are expected
+	again   *time.Timer // the next look
 	stopped bool
 	taken   []*request // by the last take
 }
@@ -96,9 +101,11 @@ func (c *Committer) giveBack(r *request) {
 
 // NewCommitter starts a committer that writes messages of at most so many bytes.
 func NewCommitter(log Log, most int, now func() time.Time) *Committer {
-	c := &Committer{log: log, most: most, now: now, wait: gather}
+	c := &Committer{log: log, most: most, now: now, lull: lull}
 	for p := range log.Partitions() {
 		g := &group{wake: make(chan struct{}, 1)}
+		g.again = time.AfterFunc(time.Hour, func() { g.look(c.lull) })
+		g.again.Stop()
 		c.parts = append(c.parts, g)
 		c.done.Go(func() { c.run(p, g) })
 	}
@@ -187,20 +194,30 @@ func (g *group) offer() {
 	}
 }
 
-// expect has what comes gathered until it is as many requests as were answered together and came meanwhile, and says whether there is
-// anything to wait for.
-func (g *group) expect(answered int) (wait bool) {
+// expect has what comes gathered until it is as many requests as were answered together and came meanwhile, or nobody comes any more.
+func (g *group) expect(answered int, lull time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.goal = answered + g.waiting.Len()
+	g.seen, g.looks = g.waiting.Len(), 0
 	g.offer()
-	return g.goal > 1
+	if g.goal > 1 {
+		g.again.Reset(lull)
+	}
 }
 
-// settle ends the waiting: what there is goes, or what comes next.
-func (g *group) settle() {
+// look ends the waiting for others if some wait and nobody has come since the last look, or if there were enough looks: what there is goes, or
+// what comes next. While nobody waits nobody loses anything.
+func (g *group) look(lull time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	before := g.seen
+	g.seen = g.waiting.Len()
+	g.looks++
+	if g.looks < lulls && (g.seen == 0 || g.seen > before) {
+		g.again.Reset(lull)
+		return
+	}
 	g.goal = 0
 	g.offer()
 }
@@ -239,9 +256,7 @@ func (g *group) take(most int) (requests []*request, stopped bool) {
 
 func (c *Committer) run(p int, g *group) {
 	var together []byte
-	late := time.AfterFunc(time.Hour, g.settle)
-	late.Stop()
-	defer late.Stop()
+	defer g.again.Stop()
 	for range g.wake {
 		runtime.Gosched() // requests that are ready to be parsed come along; without any this takes no time
 		requests, stopped := g.take(c.most)
@@ -251,7 +266,7 @@ func (c *Committer) run(p int, g *group) {
 			}
 			continue
 		}
-		late.Stop()
+		g.again.Stop()
 		payload := requests[0].encoded
 		if len(requests) > 1 {
 			together = append(together[:0], payload...)
@@ -263,9 +278,7 @@ func (c *Committer) run(p int, g *group) {
 		ctx, cancel := context.WithTimeout(context.Background(), appendTimeout)
 		_, err := c.log.Append(ctx, p, payload)
 		cancel()
-		if g.expect(len(requests)) {
-			late.Reset(c.wait)
-		}
+		g.expect(len(requests), c.lull)
 		for i, r := range requests {
 			requests[i] = nil // it is whose it was again
 			r.result <- err

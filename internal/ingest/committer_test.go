@@ -106,7 +106,7 @@ func TestRequestsThatArriveDuringAnAppendShareTheNextMessage(t *testing.T) {
 
 func TestSendersThatWereAnsweredTogetherAreWaitedForTogether(t *testing.T) {
 	l, c := newCommitter(1 << 20)
-	c.Wait(time.Hour)
+	c.Lull(time.Hour)
 	defer c.Stop()
 	defer close(l.gate)
 	answered := make(chan error, 10)
@@ -155,7 +155,7 @@ func TestSendersThatWereAnsweredTogetherAreWaitedForTogether(t *testing.T) {
 
 func TestWhoIsWaitedForInVainDelaysTheOthersALittleOnly(t *testing.T) {
 	l, c := newCommitter(1 << 20)
-	c.Wait(time.Millisecond)
+	c.Lull(time.Millisecond)
 	defer c.Stop()
 	answered := make(chan error, 10)
 	send := func(id int) { answered <- errorOf(c.Commit(t.Context(), "t", some(id, 1, 10))) }
@@ -182,7 +182,7 @@ func TestWhoIsWaitedForInVainDelaysTheOthersALittleOnly(t *testing.T) {
 
 func TestALargeRequestDoesNotWaitForOthers(t *testing.T) {
 	l, c := newCommitter(1 << 20)
-	c.Wait(time.Hour)
+	c.Lull(time.Hour)
 	defer c.Stop()
 	answered := make(chan error, 10)
 	go func() { answered <- errorOf(c.Commit(t.Context(), "t", some(0, 1, 10))) }()

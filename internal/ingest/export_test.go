@@ -8,5 +8,5 @@ func Again(b *Batch, source string, now time.Time, retention time.Duration) *Bat
 	return b
 }
 
-// Wait sets how long a request waits for others at most. It is called before the first Commit.
-func (c *Committer) Wait(d time.Duration) { c.wait = d }
+// Lull sets how long nobody may have come for what waits to go. It is called before the first Commit.
+func (c *Committer) Lull(d time.Duration) { c.lull = d }
