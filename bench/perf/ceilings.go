@@ -110,6 +110,10 @@ type noop struct {
 	answer    bench.Latency
 }
 
+func meanOf(a, b *noop) *noop {
+	return &noop{rate: (a.rate + b.rate) / 2, cpu: (a.cpu + b.cpu) / 2, answer: bench.Latency{P50: (a.answer.P50 + b.answer.P50) / 2, P99: (a.answer.P99 + b.answer.P99) / 2}}
+}
+
 // noop sends a load to such a server, in a process of its own.
 func (r *run) noop(ctx context.Context, batch, connections int) (n *noop, err error) {
 	s, err := rig.Start(ctx, rig.Command{Binary: r.Binary, Args: []string{"bench-noop"}, Log: r.Progress})

@@ -14,14 +14,14 @@ type Figure struct {
 	Unit  string    `json:"unit"`
 	Value float64   `json:"value"`
 	All   []float64 `json:"all"`
-	// Ceiling is what the machine does when it does nothing else, measured in the same run, and Ratio the share of it.
+	// Ceiling is what the machine does when it does nothing else, measured in the same run, and Ratio the share of it: the median of the runs' own.
 	Ceiling string  `json:"ceiling,omitempty"`
 	Best    float64 `json:"ceiling_value,omitempty"`
 	Ratio   float64 `json:"ratio,omitempty"`
 	Goal    string  `json:"goal,omitempty"`
 	Met     *bool   `json:"met,omitempty"`
 
-	best []float64
+	best, ratios []float64
 }
 
 // ceiling is a limit of the machine.
@@ -44,7 +44,8 @@ func (r *Report) note(part, name, unit string, value float64, of ...ceiling) {
 		f.Ceiling = of[0].name
 		f.best = append(f.best, of[0].value)
 		f.Best = round(median(f.best))
-		f.Ratio = round(f.Value / f.Best)
+		f.ratios = append(f.ratios, value/of[0].value)
+		f.Ratio = round(median(f.ratios))
 	}
 	f.judge()
 }

@@ -15,7 +15,7 @@ func TestAFiguresValueIsTheMedianOfItsRuns(t *testing.T) {
 		r.note("x", "speed", "m/s", v, ceiling{"light", float64(10 * (i + 1))})
 	}
 	f := r.Figures[0]
-	if len(r.Figures) != 1 || f.Value != 4 || f.Best != 20 || f.Ratio != 0.2 || len(f.All) != 3 || f.Met != nil {
+	if len(r.Figures) != 1 || f.Value != 4 || f.Best != 20 || f.Ratio != 0.1333 || len(f.All) != 3 || f.Met != nil {
 		t.Errorf("%+v", r.Figures)
 	}
 	if got := r.figure("x", "speed"); got != 4 {

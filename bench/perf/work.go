@@ -57,13 +57,14 @@ const (
 	storeName     = "store an event"
 )
 
-// work measures a closed loop several times, and the same loop against a server that does nothing.
+// work measures a closed loop several times, and the same loop against a server that does nothing before and after each: machines change within
+// seconds.
 func (r *run) work(ctx context.Context, name string, batch, connections int) error {
 	if err := r.ceilings(ctx); err != nil {
 		return err
 	}
 	for i := range r.Runs {
-		bare, err := r.noop(ctx, batch, connections)
+		before, err := r.noop(ctx, batch, connections)
 		if err != nil {
 			return err
 		}
@@ -71,10 +72,14 @@ func (r *run) work(ctx context.Context, name string, batch, connections int) err
 		if err != nil {
 			return err
 		}
+		after, err := r.noop(ctx, batch, connections)
+		if err != nil {
+			return err
+		}
 		r.say("%s, run %d of %d: %.0f events/s committed (%.0f accepted), %.2f µs CPU an event (%.2f until stopped, generator %.2f), p99 %.1f ms, %.0f MB, log %.0f B, store %.0f B an event; %d refused, %d broken; others used %.1f cores",
 			name, i+1, r.Runs, w.Committed, w.Accepted, w.CPU, w.Settled, w.Generator, w.Answer.P99, w.Peak, w.Log, w.Store, w.Refused, w.Broken, w.Others)
 		r.report.Works = append(r.report.Works, *w)
-		r.noteWork(w, bare)
+		r.noteWork(w, meanOf(before, after))
 	}
 	return nil
 }
