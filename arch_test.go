@@ -76,6 +76,7 @@ func layout() []place {
 			"egress": "identity providers are asked only through the dial guard",
 		}},
 		{name: "web", may: []string{"auth", "tenant"}},
+		{name: "web/quick"},
 		{name: "live", may: []string{"bus", "series", "tenant", "web"}, beyond: map[string]string{
 			"event":  "the tail of events shows events",
 			"metric": "a subscription names a metric and its dimensions",

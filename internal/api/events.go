@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"time"
@@ -50,6 +51,19 @@ func (a *api) senderOf(t *tenant.Tenant, name string) ingest.Sender {
 		s.Rate = *t.RateLimit
 	}
 	return s
+}
+
+// TakesEvents says whether a request's target, as it is sent, is a path that takes events: of its own, or a webhook's.
+func TakesEvents(target []byte) bool {
+	const events, hooks = "/v1/events", "/v1/hooks/"
+	if string(target) == events {
+		return true
+	}
+	token, ok := bytes.CutPrefix(target, []byte(hooks))
+	for _, c := range token {
+		ok = ok && ('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-')
+	}
+	return ok && len(token) > 0
 }
 
 // eventInput documents an event for those who send it; the ingest path reads it by itself.

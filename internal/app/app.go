@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/alert"
+	"github.com/pulsestream/pulsestream/internal/api"
 	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/backup"
 	"github.com/pulsestream/pulsestream/internal/catalog"
@@ -27,6 +28,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/vault"
 	"github.com/pulsestream/pulsestream/internal/web"
+	"github.com/pulsestream/pulsestream/internal/web/quick"
 )
 
 // Settings that are the same everywhere.
@@ -200,19 +202,33 @@ func (a *App) listen(ctx context.Context, handler http.Handler, leave func()) er
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", a.cfg.Listen, err)
 	}
+	handler = web.Behind(proxies, handler)
 	a.listener = l
-	a.server = &http.Server{Handler: web.Behind(proxies, handler), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
+	a.server = &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(a.opts.Log.Handler(), slog.LevelDebug)}
 	a.server.Protocols = new(http.Protocols)
 	a.server.Protocols.SetHTTP1(true) // and no other: a WebSocket needs a connection of its own
 	if a.server.TLSConfig, err = tlsConfig(a.cfg, a.opts.Now); err != nil {
 		return errors.Join(err, l.Close())
 	}
+	var events *quick.Listener
+	if a.server.TLSConfig == nil {
+		events = quick.NewListener(l, api.TakesEvents, handler, a.opts.Log)
+		a.listener = events
+	}
 	a.onStop("http", func(ctx context.Context) error {
 		leave()
 		ctx, cancel := context.WithTimeout(ctx, requestsEnd)
 		defer cancel()
-		err := a.server.Shutdown(ctx)
+		drained := make(chan error, 1)
+		go func() {
+			if events == nil {
+				drained <- nil
+				return
+			}
+			drained <- events.Drain(ctx)
+		}()
+		err := errors.Join(a.server.Shutdown(ctx), <-drained)
 		if errors.Is(err, context.DeadlineExceeded) { // none of these has been told that its events were taken
 			a.opts.Log.Warn("requests that take too long are cut off: the server is stopping", "error.message", err.Error())
 			err = a.server.Close()
