@@ -31,10 +31,7 @@ func (s *Store) flushLoop(ctx context.Context) {
 		bytes, empty := s.mem.active.tail.Bytes(), s.mem.active.empty()
 		s.mem.mu.Unlock()
 		due = due || !empty && s.filling(bytes)
-		if !due && frozen != nil { // only what could not be written before, or is being written now
-			number, due = frozen.number, true
-		}
-		if !due || s.sick.Load() != nil {
+		if number, due = upTo(number, due, frozen); !due || s.sick.Load() != nil {
 			continue
 		}
 		err := s.flush(ctx, number)
@@ -46,6 +43,15 @@ func (s *Store) flushLoop(ctx context.Context) {
 		}
 		failing = err != nil
 	}
+}
+
+// upTo is what is flushed: all that there is if that is due, else what could not be written before, or is being written now. What has come since
+// then has its own time.
+func upTo(active int64, due bool, frozen *recent) (number int64, flush bool) {
+	if !due && frozen != nil {
+		return frozen.number, true
+	}
+	return active, due
 }
 
 // filling says that the disk may be full soon: what is in memory is better written while there is room.

@@ -125,3 +125,17 @@ func TestAFlushIsDueWithFewerEventsWhereThereIsLittleMemory(t *testing.T) {
 		t.Error("it is not due with 10 kB")
 	}
 }
+
+func TestWhatHasComeSinceAFlushBeganIsNotWrittenBeforeItsTime(t *testing.T) {
+	frozen := newRecent(3, 0, nil)
+	for _, c := range []struct {
+		due    bool
+		frozen *recent
+		number int64
+		flush  bool
+	}{{false, nil, 4, false}, {true, nil, 4, true}, {false, frozen, 3, true}, {true, frozen, 4, true}} {
+		if number, flush := upTo(4, c.due, c.frozen); flush != c.flush || flush && number != c.number {
+			t.Errorf("%+v: up to %d, %v", c, number, flush)
+		}
+	}
+}

@@ -20,3 +20,15 @@ func Head(b []byte, mine func(target []byte) bool) (r http.Request, end int, ok 
 	h.request(&r, &body, "")
 	return r, end, true
 }
+
+// Busy is how many connections have a request whose head is there.
+func (l *Listener) Busy() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.conns {
+		if c.state.Load() == busy {
+			n++
+		}
+	}
+	return n
+}

@@ -120,7 +120,7 @@ func (h *head) fields(b []byte) bool {
 			if string(value) != "keep-alive" {
 				return false
 			}
-		case "Transfer-Encoding", "Upgrade", "Expect", "Te", "Trailer", "Proxy-Connection", "Http2-Settings", "Pragma":
+		case "Transfer-Encoding", "Upgrade", "Expect", "Te", "Trailer", "Proxy-Connection", "Http2-Settings", "Pragma", "Content-Encoding":
 			return false
 		}
 		if before, ok := h.header[l.key]; ok {

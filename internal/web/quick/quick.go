@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	// mostHead and mostBody bound a request that is answered here. A larger one takes net/http no more for each of its bytes.
+	// mostHead and mostBody bound a request that is answered here. A larger one takes net/http no more for each of its bytes, and its handler may
+	// have it wait for its turn.
 	mostHead = 4 << 10
 	mostBody = 16 << 10
 	// patience is how long the rest of a request may take until it is left to net/http, which has its own limits.
@@ -156,6 +157,9 @@ func (l *Listener) Drain(ctx context.Context) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if len(l.conns) == 0 {
+		return nil
+	}
 	for c := range l.conns {
 		_ = c.Close()
 	}
@@ -177,7 +181,9 @@ type conn struct {
 	stopping atomic.Bool
 	remote   string
 	deadline time.Time
+	late     bool // deadline is that of the request that has begun
 	answered bool // a request
+	skipped  int  // since then
 	small    [mostHead]byte
 	large    *[mostHead + mostBody]byte // while a request needs it
 	buf      []byte                     // small or large
@@ -197,13 +203,19 @@ func (c *conn) stop() {
 	}
 }
 
+// claim makes the connection a busy one, unless it was stopped.
+func (c *conn) claim() bool {
+	return c.state.Load() == busy || c.state.CompareAndSwap(waiting, busy)
+}
+
 // serve answers requests until one comes that is for net/http, or the connection ends.
 func (c *conn) serve() {
 	defer c.l.leave(c)
 	for {
+		c.skip()
 		switch c.head.read(c.buf[:c.n], c.l.mine) {
 		case whole:
-			if !c.serveOne() {
+			if !c.claim() || !c.serveOne() {
 				_ = c.Close()
 				return
 			}
@@ -213,9 +225,24 @@ func (c *conn) serve() {
 			return
 		case begun:
 		}
-		if !c.more() {
+		if c.head.end > 0 && !c.claim() || !c.more() { // a request whose head is there has an answer
 			return
 		}
+	}
+}
+
+// mostSkipped is how many empty lines, in bytes, may stand before a request that follows one with a body: clients of old send some.
+const mostSkipped = 4
+
+// skip forgets them, as net/http does.
+func (c *conn) skip() {
+	k := 0
+	for c.answered && k < c.n && c.skipped < mostSkipped && (c.buf[k] == '\r' || c.buf[k] == '\n') {
+		k++
+		c.skipped++
+	}
+	if k > 0 {
+		c.n = copy(c.buf, c.buf[k:c.n])
 	}
 }
 
@@ -261,33 +288,38 @@ func (c *conn) fit(bytes int) {
 // begun says whether something is expected within a moment.
 func (c *conn) begun() bool { return c.n > 0 || !c.answered }
 
-// wait sets the deadline of the next read.
+// wait sets the deadline of the next read. That of a request stands, however it comes.
 func (c *conn) wait() error {
 	now := time.Now()
-	if c.begun() {
-		c.deadline = now.Add(c.l.patience)
-	} else if left := c.deadline.Sub(now); left < idle-lazy {
+	switch {
+	case c.begun() && c.late:
+		return nil
+	case c.begun():
+		c.deadline, c.late = now.Add(c.l.patience), true
+	case c.deadline.Sub(now) < idle-lazy:
 		c.deadline = now.Add(idle)
-	} else {
+	default:
 		return nil
 	}
 	return c.SetReadDeadline(c.deadline)
 }
 
-// handOver leaves the connection to net/http.
+// handOver leaves the connection to net/http, which alone has to do with it from then on.
 func (c *conn) handOver() {
+	if !c.claim() {
+		return
+	}
+	c.l.leave(c)
 	err := c.SetReadDeadline(time.Time{})
 	if err != nil || !c.l.give(accepted{conn: &read{TCPConn: c.TCPConn, begin: append([]byte(nil), c.buf[:c.n]...)}}) {
 		_ = c.Close()
 	}
+	c.n = 0
 	c.fit(0)
 }
 
 // serveOne answers the request that is in buf, and says whether there may be another.
 func (c *conn) serveOne() (more bool) {
-	if !c.state.CompareAndSwap(waiting, busy) {
-		return false
-	}
 	end := c.head.end + c.head.length
 	c.body.rest = c.buf[c.head.end:end]
 	c.head.request(&c.request, &c.body, c.remote)
@@ -300,7 +332,7 @@ func (c *conn) serveOne() (more bool) {
 		return false
 	}
 	c.n = copy(c.buf, c.buf[end:c.n])
-	c.answered = true
+	c.answered, c.late, c.skipped = true, false, 0
 	c.answer.reset()
 	if cap(c.out) > mostHead {
 		c.out = nil

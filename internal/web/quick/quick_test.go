@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -209,6 +210,7 @@ func TestWhatIsNoSmallPlainRequestIsNetHTTPs(t *testing.T) {
 		"a large head":          strings.Replace(small, "x-key", "X-Long: "+long[:5000]+"\r\nx-key", 1),
 		"many fields":           strings.Replace(small, "x-key", strings.Repeat("a: b\r\n", 64)+"x-key", 1),
 		"the length twice":      strings.Replace(small, "x-key", "Content-Length: 5\r\nx-key", 1),
+		"compressed":            strings.Replace(small, "x-key", "Content-Encoding: gzip\r\nx-key", 1),
 		"no length":             strings.Replace(small, "Content-Length: 5\r\n", "", 1),
 		"letters of elsewhere":  strings.Replace(small, "a \t", "ä", 1),
 		"a path with an escape": strings.Replace(small, "/mine", "/m%69ne", 1),
@@ -285,6 +287,61 @@ func TestWhatDoesNotComeWholeInAMomentIsLeftToNetHTTP(t *testing.T) {
 	}
 }
 
+func TestARequestThatDripsIsLeftToNetHTTP(t *testing.T) {
+	s := serve(t, 50*time.Millisecond)
+	c := s.dial(t)
+	c.send(small)
+	if c.by() != "quick" {
+		t.Fatal("a request that comes at once")
+	}
+	for i := range len(small) {
+		select {
+		case <-s.given:
+			c.send(small[i:])
+			if c.by() != "net/http" {
+				t.Error("a request that was handed over")
+			}
+			return
+		case <-time.After(time.Millisecond): // much less than the patience
+			c.send(small[i : i+1])
+		}
+	}
+	c.send(small)
+	t.Errorf("%d pieces came in time, for %s", len(small), c.by())
+}
+
+func TestEmptyLinesBehindABodyAreSkippedAsByNetHTTP(t *testing.T) {
+	s := serve(t, time.Minute)
+	for _, by := range []string{"quick", "net/http"} {
+		c := s.dial(t)
+		if by == "net/http" {
+			c.send("GET /other HTTP/1.1\r\nHost: h\r\n\r\n")
+			c.answer()
+		}
+		for _, lines := range []string{"\r\n", "\r\n\r\n", "\n"} {
+			c.send(small + lines)
+			if got := c.by(); got != by {
+				t.Errorf("by %q, not %q", got, by)
+			}
+		}
+		c.send(small + "\r\n" + "GET /other HTTP/1.1\r\nHost: h\r\n\r\n" + small + "\r\n\r\n\r\n")
+		for range 3 {
+			if r, _ := c.answer(); r.StatusCode != http.StatusAccepted {
+				t.Error(r.Status)
+			}
+		}
+		if r, _ := c.answer(); r.StatusCode != http.StatusBadRequest { // more than net/http skips
+			t.Error(r.Status)
+		}
+	}
+	c := s.dial(t)
+	c.send(small + "\r\n\r\n\r\n" + small)
+	c.answer()
+	if r, _ := c.answer(); r.StatusCode != http.StatusBadRequest {
+		t.Error(r.Status)
+	}
+}
+
 func TestAHandlerThatPanicsEndsItsConnectionOnly(t *testing.T) {
 	s := serve(t, time.Minute)
 	other := s.dial(t)
@@ -327,6 +384,40 @@ func TestAStopLetsRequestsHaveTheirAnswers(t *testing.T) {
 	busy.ends()
 	if err := <-stopped; err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAStopWaitsForARequestWhoseHeadIsThere(t *testing.T) {
+	s := serve(t, time.Minute)
+	c := s.dial(t)
+	c.send(small[:len(small)-3])
+	for s.Busy() == 0 {
+		runtime.Gosched()
+	}
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.Drain(t.Context()) }()
+	c.send(small[len(small)-3:])
+	if r, _ := c.answer(); r.StatusCode != http.StatusAccepted || r.Header.Get("X-By") != "quick" {
+		t.Error(r.Status)
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAStopLeavesWhatNetHTTPHasToIt(t *testing.T) {
+	s := serve(t, time.Minute)
+	c := s.dial(t)
+	c.send(strings.Replace(small, "/mine HTTP/1.1\r\n", "/mine/held HTTP/1.1\r\nConnection: Keep-Alive\r\n", 1))
+	<-s.held
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Drain(ctx); err != nil {
+		t.Error(err)
+	}
+	close(s.hold)
+	if c.by() != "net/http" {
+		t.Error("not by net/http")
 	}
 }
 
