@@ -43,7 +43,7 @@ type Config struct {
 
 // Sizes at which a batch is committed without waiting.
 const (
-	maxBatchEvents = 20_000
+	maxBatchEvents = 4_000 // more are out of the processor's caches by the time they are merged
 	maxBatchHeld   = 1_000 // entries of the quarantine
 	maxBatchBytes  = 16 << 20
 	fillChunk      = 20_000 // stored events per step of filling a new metric
