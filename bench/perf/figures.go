@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// Figure is something that was measured, once in each run; its value is the median.
+// Figure is something that was measured, once in each run or more often; its value is the median.
 type Figure struct {
 	Part  string    `json:"part"`
 	Name  string    `json:"name"`

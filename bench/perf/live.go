@@ -23,6 +23,8 @@ const (
 	quiet       = 15 // updates while nothing else happens
 	updateLimit = 10 * time.Second
 	filesSpare  = 500
+	// pairs is how often there is a load with clients next to one without: a machine's speed changes more between two minutes than clients change it.
+	pairs = 4
 )
 
 // liveSetting is the usual metrics and the two that are watched.
@@ -73,7 +75,7 @@ type show struct {
 }
 
 // watched measures one server: first with nothing but the updates, without and with clients, then with all the load that it takes, with,
-// without, without and with clients, so that what changes as a server fills up falls on both.
+// without, without and with clients and so on, so that what changes as a server fills up falls on both.
 func (r *run) watched(ctx context.Context, bare *messages) (err error) {
 	st, err := r.open(ctx, "live", liveSetting())
 	if err != nil {
@@ -91,7 +93,6 @@ func (r *run) watched(ctx context.Context, bare *messages) (err error) {
 	if err != nil {
 		return err
 	}
-	var with, without []*loaded
 	err = s.before(ctx, func() error {
 		st.ResetPeak()
 		idle, err := s.quietly(ctx)
@@ -103,21 +104,25 @@ func (r *run) watched(ctx context.Context, bare *messages) (err error) {
 			return err
 		}
 		s.noteQuiet(bare, alone, idle, memory)
-		if err := s.loaded(ctx, new([]*loaded)); err != nil { // the first load of a server is no measure
-			return err
-		}
-		return s.loaded(ctx, &with)
+		return s.loaded(ctx, new([]*loaded)) // the first load of a server is no measure
 	})
 	if err != nil {
 		return err
 	}
-	for range 2 {
-		if err := s.loaded(ctx, &without); err != nil {
+	var with, without []*loaded
+	attended := func() error { return s.before(ctx, func() error { return s.loaded(ctx, &with) }) }
+	unattended := func() error { return s.loaded(ctx, &without) }
+	for i := range pairs {
+		first, second := attended, unattended
+		if i%2 == 1 {
+			first, second = second, first
+		}
+		if err := first(); err != nil {
 			return err
 		}
-	}
-	if err := s.before(ctx, func() error { return s.loaded(ctx, &with) }); err != nil {
-		return err
+		if err := second(); err != nil {
+			return err
+		}
 	}
 	s.noteLoaded(with, without)
 	return nil
@@ -238,7 +243,7 @@ func (s *show) noteSeen(when string, w seen) {
 	note("frames that say that a client lags", "", float64(w.lagged))
 }
 
-// noteLoaded compares what comes in with and without clients.
+// noteLoaded compares what comes in with and without clients, each load with the one next to it.
 func (s *show) noteLoaded(with, without []*loaded) {
 	note := func(name, unit string, v float64) { s.report.note("live", name, unit, v) }
 	var all seen
@@ -248,15 +253,12 @@ func (s *show) noteLoaded(with, without []*loaded) {
 	s.noteSeen(", under full load", all)
 	note("clients' CPU a frame, under full load", "µs", micros(all.reading, float64(max(1, all.frames))))
 	compare := func(name, unit string, what func(*Work) float64) {
-		var sums [2]float64
-		for i, of := range [][]*loaded{without, with} {
-			for _, l := range of {
-				sums[i] += what(l.Work) / float64(len(of))
-			}
+		for i := range with {
+			a, b := what(without[i].Work), what(with[i].Work)
+			note(name+" without clients", unit, a)
+			note(name+" with clients", unit, b)
+			note(name+" with clients, of that without", "", b/a)
 		}
-		note(name+" without clients", unit, sums[0])
-		note(name+" with clients", unit, sums[1])
-		note(name+" with clients, of that without", "", sums[1]/sums[0])
 	}
 	compare("ingest", "events/s", func(w *Work) float64 { return w.Accepted })
 	compare("CPU an event", "µs", func(w *Work) float64 { return w.CPU })

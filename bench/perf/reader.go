@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -27,6 +28,12 @@ const (
 	// nap is how long the thread rests after it has read what there was: what comes meanwhile wakes nobody up. A time of arrival is
 	// too late by as much at most, and never too early.
 	nap = 2 * time.Millisecond
+	// atOnce is how many connections are read before the clock is: what arrived first is some tens of microseconds older than it says.
+	atOnce = 8
+	// most is how much is read of a connection at a time.
+	most = 16 << 10
+	// edges is EPOLLET: what has been read is not looked at once more.
+	edges = 1 << 31
 	// waitLimit is after how many milliseconds without anything to read the thread looks whether it is to stop.
 	waitLimit = 100
 )
@@ -39,7 +46,7 @@ func newReader(fds []int, take func(conn int, b []byte, at time.Time) error) (*r
 	}
 	r := &reader{epoll: epoll, fds: fds, take: take, stopped: make(chan struct{})}
 	for i, fd := range fds {
-		e := syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(i)}
+		e := syscall.EpollEvent{Events: syscall.EPOLLIN | edges, Fd: int32(i)}
 		if err := syscall.EpollCtl(epoll, syscall.EPOLL_CTL_ADD, fd, &e); err != nil {
 			return nil, errors.Join(fmt.Errorf("wait for many connections: %w", err), closeAll(append(fds, epoll)))
 		}
@@ -60,16 +67,15 @@ func (r *reader) run() {
 	defer runtime.UnlockOSThread()
 	defer close(r.stopped)
 	events := make([]syscall.EpollEvent, 1024)
-	buf := make([]byte, 64<<10)
+	buf := make([]byte, atOnce*most)
 	for !r.stop.Load() && r.err == nil {
 		n, err := syscall.EpollWait(r.epoll, events, waitLimit)
 		if err != nil && !errors.Is(err, syscall.EINTR) {
 			r.err = fmt.Errorf("wait for many connections: %w", err)
 			return
 		}
-		for i := range max(n, 0) {
-			if err := r.read(int(events[i].Fd), buf); err != nil {
-				r.err = err
+		for some := range slices.Chunk(events[:max(n, 0)], atOnce) {
+			if r.err = r.read(some, buf); r.err != nil {
 				return
 			}
 		}
@@ -81,15 +87,49 @@ func (r *reader) run() {
 	}
 }
 
-func (r *reader) read(conn int, buf []byte) error {
-	n, err := syscall.Read(r.fds[conn], buf)
-	switch {
-	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EINTR):
-		return nil
-	case err != nil || n == 0:
-		return fmt.Errorf("client %d has lost its connection: %w", conn, errors.Join(err, errClosed))
+// read takes what there is of some connections.
+func (r *reader) read(some []syscall.EpollEvent, buf []byte) error {
+	var sizes [atOnce]int
+	for i, e := range some {
+		n, err := receive(r.fds[e.Fd], buf[i*most:(i+1)*most])
+		if err != nil {
+			return fmt.Errorf("client %d has lost its connection: %w", e.Fd, err)
+		}
+		sizes[i] = n
 	}
-	return r.take(conn, buf[:n], time.Now())
+	now := time.Now()
+	for i, e := range some {
+		for n := sizes[i]; n > 0; {
+			b := buf[i*most : (i+1)*most]
+			if err := r.take(int(e.Fd), b[:n], now); err != nil {
+				return err
+			}
+			if n < most {
+				break
+			}
+			var err error
+			if n, err = receive(r.fds[e.Fd], b); err != nil {
+				return fmt.Errorf("client %d has lost its connection: %w", e.Fd, err)
+			}
+		}
+	}
+	return nil
+}
+
+// receive reads what there is without waiting, which may be nothing.
+func receive(fd int, b []byte) (int, error) {
+	for {
+		n, _, err := syscall.Recvfrom(fd, b, syscall.MSG_DONTWAIT)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case errors.Is(err, syscall.EAGAIN):
+			return 0, nil
+		case err != nil || n == 0:
+			return 0, errors.Join(err, errClosed)
+		}
+		return n, nil
+	}
 }
 
 var errClosed = errors.New("the server has closed it")
