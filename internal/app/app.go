@@ -23,6 +23,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/backup"
 	"github.com/pulsestream/pulsestream/internal/catalog"
 	"github.com/pulsestream/pulsestream/internal/config"
+	"github.com/pulsestream/pulsestream/internal/ingest"
 	"github.com/pulsestream/pulsestream/internal/process"
 	"github.com/pulsestream/pulsestream/internal/query"
 	"github.com/pulsestream/pulsestream/internal/store"
@@ -193,6 +194,7 @@ func (a *App) incidentURL(t alert.Transition) string {
 
 // listen takes the address that handler will serve. Before a stop waits for requests, leave ends those that have no end of their own.
 func (a *App) listen(ctx context.Context, handler http.Handler, leave func()) error {
+	const _ = uint(ingest.SmallBody - quick.MostBody) // what is read by quick waits for no turn: nobody would tell it that the client has left
 	proxies, err := a.cfg.Proxies()
 	if err != nil {
 		return err
@@ -213,7 +215,7 @@ func (a *App) listen(ctx context.Context, handler http.Handler, leave func()) er
 	}
 	var events *quick.Listener
 	if a.server.TLSConfig == nil {
-		events = quick.NewListener(l, api.TakesEvents, handler, a.opts.Log)
+		events = quick.NewListener(l, api.TakesEvents, a.server, a.opts.Log)
 		a.listener = events
 	}
 	a.onStop("http", func(ctx context.Context) error {

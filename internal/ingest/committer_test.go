@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/event"
@@ -154,29 +155,61 @@ func TestSendersThatWereAnsweredTogetherAreWaitedForTogether(t *testing.T) {
 }
 
 func TestWhoIsWaitedForInVainDelaysTheOthersALittleOnly(t *testing.T) {
-	l, c := newCommitter(1 << 20)
-	c.Lull(time.Millisecond)
-	defer c.Stop()
-	answered := make(chan error, 10)
-	send := func(id int) { answered <- errorOf(c.Commit(t.Context(), "t", some(id, 1, 10))) }
-	go send(0)
-	<-l.entered
-	for i := range 5 {
-		go send(1 + i)
-	}
-	for c.Waiting() < 5 {
-		runtime.Gosched()
-	}
-	close(l.gate)
-	for range 6 {
-		if err := <-answered; err != nil {
-			t.Fatal(err)
+	const us = time.Microsecond
+	every := func(d time.Duration, n int) (out []time.Duration) {
+		for i := range n {
+			out = append(out, time.Duration(i)*d)
 		}
+		return out
 	}
-	for i := range 3 { // alone from now on
-		if err := errorOf(c.Commit(t.Context(), "t", some(10+i, 1, 10))); err != nil {
-			t.Fatal(err)
-		}
+	for _, c := range []struct {
+		name     string
+		expected int // so many were answered together
+		come     []time.Duration
+		first    time.Duration // when the first has its answer
+	}{
+		{"all come", 4, []time.Duration{0, 100 * us, 200 * us, 290 * us}, 290 * us},
+		{"one comes and nobody after it", 4, []time.Duration{10 * us}, 600 * us},
+		{"one comes late and nobody after it", 4, []time.Duration{610 * us}, 1200 * us},
+		{"one after another until nobody comes", 4, []time.Duration{0, 250 * us, 500 * us}, 900 * us},
+		{"one after another for a long time", 40, every(250*us, 40), 3900 * us},
+		{"one when the others have been given up", 4, []time.Duration{5000 * us}, 5000 * us},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l, committer := newCommitter(1 << 20)
+				defer committer.Stop()
+				answered := make(chan error, 100)
+				send := func(id int) { answered <- errorOf(committer.Commit(t.Context(), "t", some(id, 1, 10))) }
+				answer := func(n int) {
+					for range n {
+						if err := <-answered; err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				go send(0)
+				synctest.Wait()
+				for i := range c.expected {
+					go send(1 + i)
+				}
+				synctest.Wait()
+				close(l.gate)
+				answer(1 + c.expected)
+				start := time.Now()
+				for i, d := range c.come {
+					go func() {
+						time.Sleep(d)
+						send(100 + i)
+					}()
+				}
+				answer(1)
+				if took := time.Since(start); took != c.first {
+					t.Errorf("the first had its answer after %v, want %v", took, c.first)
+				}
+				answer(len(c.come) - 1)
+			})
+		})
 	}
 }
 

@@ -204,7 +204,7 @@ func (d *Door) read(w http.ResponseWriter, r *http.Request, v *Visit, work *work
 	if work.body, err = v.readBody(w, r, work.body, event.MaxBodyBytes); err != nil {
 		return err
 	}
-	if len(work.body) <= smallBody {
+	if len(work.body) <= SmallBody {
 		err = work.parse(f, r.Header)
 	} else {
 		err = v.inTurn(r.Context(), func() error { return work.parse(f, r.Header) })

@@ -15,8 +15,8 @@ import (
 const (
 	// perRequest is what a request takes beside its body.
 	perRequest = 4 << 10
-	// smallBody is parsed at once, without waiting for a turn: it takes no longer than the wait would.
-	smallBody = 16 << 10
+	// SmallBody is how many bytes are parsed at once, without waiting for a turn: it takes no longer than the wait would.
+	SmallBody = 16 << 10
 )
 
 // Visit is one request that was let in, and what it occupies until it ends.

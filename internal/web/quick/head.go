@@ -55,7 +55,7 @@ func (h *head) read(b []byte, mine func(target []byte) bool) progress {
 		return begun
 	}
 	end := stop + 4
-	if end > mostHead || !h.parse(b[:stop+2], mine) || h.length > mostBody {
+	if end > mostHead || !h.parse(b[:stop+2], mine) || h.length > MostBody {
 		return other
 	}
 	h.end = end

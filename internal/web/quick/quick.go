@@ -18,14 +18,12 @@ import (
 )
 
 const (
-	// mostHead and mostBody bound a request that is answered here. A larger one takes net/http no more for each of its bytes, and its handler may
-	// have it wait for its turn.
+	// mostHead and MostBody bound a request that is answered here, in bytes. A larger one takes net/http no more for each of its bytes.
 	mostHead = 4 << 10
-	mostBody = 16 << 10
+	MostBody = 16 << 10
 	// patience is how long the rest of a request may take until it is left to net/http, which has its own limits.
 	patience = time.Second
-	// idle is how long a connection is kept without a request, and lazy how much less it may be: a deadline is not moved for each request.
-	idle = 2 * time.Minute
+	// lazy is how much less than the server says a connection without a request may be kept: a deadline is not moved for each request.
 	lazy = 10 * time.Second
 )
 
@@ -36,9 +34,10 @@ type Listener struct {
 	mine     func(target []byte) bool
 	handler  http.Handler
 	log      *slog.Logger
+	idle     time.Duration
 	patience time.Duration
 	date     date
-	large    sync.Pool // *[mostHead + mostBody]byte
+	large    sync.Pool // *[mostHead + MostBody]byte
 	others   chan accepted
 	begin    func()
 	done     chan struct{} // closed by Close
@@ -56,9 +55,10 @@ type accepted struct {
 	err  error
 }
 
-// NewListener takes the connections of inner, from the first Accept on. Mine says which request targets, as they are sent, are the handler's.
-func NewListener(inner net.Listener, mine func(target []byte) bool, handler http.Handler, log *slog.Logger) *Listener {
-	l := &Listener{inner: inner, mine: mine, handler: handler, log: log, patience: patience, others: make(chan accepted), done: make(chan struct{}),
+// NewListener takes the connections of inner, from the first Accept on, for a server that is to serve what it returns, and has a handler and an
+// IdleTimeout. Mine says which request targets, as they are sent, are answered here.
+func NewListener(inner net.Listener, mine func(target []byte) bool, server *http.Server, log *slog.Logger) *Listener {
+	l := &Listener{inner: inner, mine: mine, handler: server.Handler, idle: server.IdleTimeout, log: log, patience: patience, others: make(chan accepted), done: make(chan struct{}),
 		conns: map[*conn]struct{}{}, empty: make(chan struct{})}
 	l.begin = sync.OnceFunc(func() { go l.accept() })
 	l.end = sync.OnceValue(func() error {
@@ -185,7 +185,7 @@ type conn struct {
 	answered bool // a request
 	skipped  int  // since then
 	small    [mostHead]byte
-	large    *[mostHead + mostBody]byte // while a request needs it
+	large    *[mostHead + MostBody]byte // while a request needs it
 	buf      []byte                     // small or large
 	n        int                        // bytes in buf
 	head     head
@@ -271,9 +271,9 @@ func (c *conn) more() bool {
 func (c *conn) fit(bytes int) {
 	switch {
 	case bytes > mostHead && c.large == nil:
-		b, ok := c.l.large.Get().(*[mostHead + mostBody]byte)
+		b, ok := c.l.large.Get().(*[mostHead + MostBody]byte)
 		if !ok {
-			b = new([mostHead + mostBody]byte)
+			b = new([mostHead + MostBody]byte)
 		}
 		copy(b[:], c.buf[:c.n])
 		c.large, c.buf = b, b[:]
@@ -296,8 +296,8 @@ func (c *conn) wait() error {
 		return nil
 	case c.begun():
 		c.deadline, c.late = now.Add(c.l.patience), true
-	case c.deadline.Sub(now) < idle-lazy:
-		c.deadline = now.Add(idle)
+	case c.deadline.Sub(now) < c.l.idle-min(lazy, c.l.idle/2):
+		c.deadline = now.Add(c.l.idle)
 	default:
 		return nil
 	}

@@ -68,16 +68,16 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintf(w, "%s %s of %s, %d bytes, key %q: %s", r.Method, r.RequestURI, r.Host, r.ContentLength, r.Header.Get("X-Key"), body)
 }
 
-func serve(t *testing.T, patience time.Duration) *server {
+func serve(t *testing.T, patience, idle time.Duration) *server {
 	t.Helper()
 	inner, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &server{given: make(chan struct{}, 100), held: make(chan struct{}, 1), hold: make(chan struct{})}
-	s.Listener = quick.NewListener(inner, mine, s, slog.New(slog.NewTextHandler(&s.logged, nil)))
+	s.http = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: idle, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
+	s.Listener = quick.NewListener(inner, mine, s.http, slog.New(slog.NewTextHandler(&s.logged, nil)))
 	s.Patience(patience)
-	s.http = &http.Server{Handler: s, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)}
 	served := make(chan error, 1)
 	go func() { served <- s.http.Serve(s) }()
 	t.Cleanup(func() {
@@ -149,10 +149,19 @@ func (c *client) ends() {
 	}
 }
 
+func TestAConnectionWithoutARequestIsKeptAsLongAsTheServerKeepsIt(t *testing.T) {
+	c := serve(t, 10*time.Millisecond, 20*time.Millisecond).dial(t)
+	c.send(small)
+	if c.by() != "quick" {
+		t.Error("a small request was not answered here")
+	}
+	c.ends()
+}
+
 const small = "POST /mine HTTP/1.1\r\nHost: example.org:80\r\nContent-Length: 5\r\nx-key: a \t\r\n\r\nhello"
 
 func TestASmallRequestIsAnsweredAsNetHTTPDoes(t *testing.T) {
-	s := serve(t, time.Minute)
+	s := serve(t, time.Minute, time.Minute)
 	c, other := s.dial(t), s.dial(t)
 	c.send(small)
 	other.send(strings.Replace(small, "x-key", "Connection: Keep-Alive\r\nx-key", 1))
@@ -177,7 +186,7 @@ func TestASmallRequestIsAnsweredAsNetHTTPDoes(t *testing.T) {
 }
 
 func TestAConnectionBringsOneRequestAfterTheOther(t *testing.T) {
-	c := serve(t, time.Minute).dial(t)
+	c := serve(t, time.Minute, time.Minute).dial(t)
 	for i := range 100 {
 		body := strings.Repeat("x", i*163)
 		request := fmt.Sprintf("POST /mine/%d HTTP/1.1\r\nHost: h\r\nX-Key: k%d\r\nContent-Length: %d\r\n\r\n%s", i%3, i%7, len(body), body)
@@ -197,7 +206,7 @@ func TestAConnectionBringsOneRequestAfterTheOther(t *testing.T) {
 }
 
 func TestWhatIsNoSmallPlainRequestIsNetHTTPs(t *testing.T) {
-	s := serve(t, time.Minute)
+	s := serve(t, time.Minute, time.Minute)
 	long := strings.Repeat("y", 17<<10)
 	for name, request := range map[string]string{
 		"another path":          strings.Replace(small, "/mine", "/other", 1),
@@ -242,7 +251,7 @@ func TestWhatIsNoSmallPlainRequestIsNetHTTPs(t *testing.T) {
 }
 
 func TestWhatIsNoRequestIsRefusedByNetHTTP(t *testing.T) {
-	s := serve(t, time.Minute)
+	s := serve(t, time.Minute, time.Minute)
 	for name, request := range map[string]string{
 		"no host":          strings.Replace(small, "Host: example.org:80\r\n", "", 1),
 		"two hosts":        strings.Replace(small, "x-key", "Host: b\r\nx-key", 1),
@@ -269,7 +278,7 @@ func TestWhatIsNoRequestIsRefusedByNetHTTP(t *testing.T) {
 }
 
 func TestWhatDoesNotComeWholeInAMomentIsLeftToNetHTTP(t *testing.T) {
-	s := serve(t, time.Millisecond)
+	s := serve(t, time.Millisecond, time.Minute)
 	c := s.dial(t) // and nothing
 	<-s.given
 	c.send(small)
@@ -288,7 +297,7 @@ func TestWhatDoesNotComeWholeInAMomentIsLeftToNetHTTP(t *testing.T) {
 }
 
 func TestARequestThatDripsIsLeftToNetHTTP(t *testing.T) {
-	s := serve(t, 50*time.Millisecond)
+	s := serve(t, 50*time.Millisecond, time.Minute)
 	c := s.dial(t)
 	c.send(small)
 	if c.by() != "quick" {
@@ -311,7 +320,7 @@ func TestARequestThatDripsIsLeftToNetHTTP(t *testing.T) {
 }
 
 func TestEmptyLinesBehindABodyAreSkippedAsByNetHTTP(t *testing.T) {
-	s := serve(t, time.Minute)
+	s := serve(t, time.Minute, time.Minute)
 	for _, by := range []string{"quick", "net/http"} {
 		c := s.dial(t)
 		if by == "net/http" {
@@ -343,7 +352,7 @@ func TestEmptyLinesBehindABodyAreSkippedAsByNetHTTP(t *testing.T) {
 }
 
 func TestAHandlerThatPanicsEndsItsConnectionOnly(t *testing.T) {
-	s := serve(t, time.Minute)
+	s := serve(t, time.Minute, time.Minute)
 	other := s.dial(t)
 	for _, path := range []string{"/mine/panic", "/mine/abort"} {
 		c := s.dial(t)
@@ -363,7 +372,7 @@ func TestAHandlerThatPanicsEndsItsConnectionOnly(t *testing.T) {
 }
 
 func TestAStopLetsRequestsHaveTheirAnswers(t *testing.T) {
-	s := serve(t, time.Minute)
+	s := serve(t, time.Minute, time.Minute)
 	busy, idle := s.dial(t), s.dial(t)
 	idle.send(small)
 	if idle.by() != "quick" {
@@ -388,7 +397,7 @@ func TestAStopLetsRequestsHaveTheirAnswers(t *testing.T) {
 }
 
 func TestAStopWaitsForARequestWhoseHeadIsThere(t *testing.T) {
-	s := serve(t, time.Minute)
+	s := serve(t, time.Minute, time.Minute)
 	c := s.dial(t)
 	c.send(small[:len(small)-3])
 	for s.Busy() == 0 {
@@ -406,7 +415,7 @@ func TestAStopWaitsForARequestWhoseHeadIsThere(t *testing.T) {
 }
 
 func TestAStopLeavesWhatNetHTTPHasToIt(t *testing.T) {
-	s := serve(t, time.Minute)
+	s := serve(t, time.Minute, time.Minute)
 	c := s.dial(t)
 	c.send(strings.Replace(small, "/mine HTTP/1.1\r\n", "/mine/held HTTP/1.1\r\nConnection: Keep-Alive\r\n", 1))
 	<-s.held
@@ -422,7 +431,7 @@ func TestAStopLeavesWhatNetHTTPHasToIt(t *testing.T) {
 }
 
 func TestAStopThatTakesTooLongCutsRequestsOff(t *testing.T) {
-	s := serve(t, time.Minute)
+	s := serve(t, time.Minute, time.Minute)
 	c := s.dial(t)
 	c.send(strings.Replace(small, "/mine", "/mine/held", 1))
 	<-s.held
