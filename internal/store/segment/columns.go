@@ -2,6 +2,9 @@ package segment
 
 import (
 	"context"
+	"runtime"
+	"slices"
+	"sync"
 
 	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/store"
@@ -13,22 +16,12 @@ import (
 // tailBlock is how many events of a tail are given at a time.
 const tailBlock = 1024
 
-// ScanColumns gives all events of a tenant that match: those of segments by column, those of tails as they are.
+// ScanColumns gives all events of a tenant that match: those of segments by column, those of tails as they are. Blocks are decoded beside the
+// callback, which runs in the caller's goroutine, and given in the order in which they lie.
 func (r *Reader) ScanColumns(ctx context.Context, s *Set, t tenant.ID, q store.ColumnScan, each func(*store.ColumnBlock) error) error {
-	d := r.decoder()
-	defer r.decoders.Put(d)
-	sc := &columnScan{d: d, q: &q, match: newMatch(store.EventFilter{Types: q.Types, From: q.From, To: q.To}), each: each,
-		columns: make([]store.Column, len(q.Fields)), fields: make([]field, len(q.Fields))}
-	for _, b := range s.blocks(t, sc.match) {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		r.lend(b)
-		err := sc.block(b)
-		r.takeBack(b)
-		if err != nil {
-			return err
-		}
+	sc := &columnScan{reader: r, q: &q, match: newMatch(store.EventFilter{Types: q.Types, From: q.From, To: q.To}), each: each, columns: make([]store.Column, len(q.Fields))}
+	if err := sc.segments(ctx, s.blocks(t, sc.match)); err != nil {
+		return err
 	}
 	for i := range s.Views {
 		if err := sc.view(ctx, &s.Views[i]); err != nil {
@@ -39,61 +32,153 @@ func (r *Reader) ScanColumns(ctx context.Context, s *Set, t tenant.ID, q store.C
 }
 
 type columnScan struct {
-	d       *column.Decoder
+	reader  *Reader
 	q       *store.ColumnScan
 	match   *match
 	each    func(*store.ColumnBlock) error
-	fields  []field
 	columns []store.Column // of the stretch in hand
 	events  []event.Stored
 }
 
+const (
+	// maxLanes is how many blocks of a question are decoded at the same time: more would wait for the callback.
+	maxLanes = 4
+	// laneLots is how many blocks a lane has: one is with the callback while the next is decoded.
+	laneLots = 2
+)
+
+// lane decodes every so many blocks, one after the other into the same memory.
+type lane struct {
+	d          *column.Decoder
+	lots       [laneLots]columnLot
+	free, full chan *columnLot
+	err        error // for when full is closed
+}
+
+// columnLot is a block with what was asked for of it.
+type columnLot struct {
+	block  *block
+	fields []field
+	runs   []span
+}
+
 // field is what a block has of a field that was asked for, with memory for the next block.
 type field struct {
-	values   shred.Values
 	whole    store.Column // of all rows
-	text     []byte
+	values   shred.Values
+	dict     [][]byte
+	text     []byte // of dict
+	numbers  []float64
 	identity []uint32
 }
 
-func (sc *columnScan) block(b *block) error {
-	if err := b.load(sc.d, 1<<colTime); err != nil {
-		return err
+func (r *Reader) lane(fields int) *lane {
+	l, ok := r.lanes.Get().(*lane)
+	if !ok {
+		l = &lane{d: column.NewDecoder()}
 	}
-	loaded := false
-	var err error
-	sc.match.runs(b, func(from, to int) {
-		if err != nil {
-			return
-		}
-		if !loaded {
-			loaded = true
-			if err = sc.load(b); err != nil {
-				return
-			}
-		}
-		for i := range sc.q.Fields {
-			sc.columns[i] = sc.stretch(b, i, from, to)
-		}
-		err = sc.each(&store.ColumnBlock{Times: b.ints[colTime][from:to], Columns: sc.columns})
-	})
-	return err
+	l.err = nil
+	l.free, l.full = make(chan *columnLot, laneLots), make(chan *columnLot, laneLots)
+	for i := range l.lots {
+		lot := &l.lots[i]
+		lot.fields = slices.Grow(lot.fields[:0], fields)[:fields]
+		l.free <- lot
+	}
+	return l
 }
 
-// load reads what was asked for of all rows.
-func (sc *columnScan) load(b *block) error {
+// giveBack keeps a lane's memory, and lets go of what was read.
+func (r *Reader) giveBack(l *lane) {
+	for i := range l.lots {
+		lot := &l.lots[i]
+		lot.block = nil
+		clear(lot.runs[:cap(lot.runs)])
+		for k := range lot.fields {
+			f := &lot.fields[k]
+			f.whole = store.Column{}
+			clear(f.dict[:cap(f.dict)])
+		}
+	}
+	r.lanes.Put(l)
+}
+
+func (sc *columnScan) segments(ctx context.Context, blocks []*block) error {
+	lanes := make([]*lane, min(runtime.GOMAXPROCS(0), maxLanes, len(blocks)))
+	var decoding sync.WaitGroup
+	ctx, cancel := context.WithCancel(ctx)
+	defer func() {
+		cancel()
+		decoding.Wait() // the blocks are good as long as the caller is here
+		for _, l := range lanes {
+			sc.reader.giveBack(l)
+		}
+	}()
+	for i := range lanes {
+		l := sc.reader.lane(len(sc.q.Fields))
+		lanes[i] = l
+		decoding.Go(func() {
+			defer close(l.full)
+			l.err = sc.decode(ctx, l, blocks, i, len(lanes))
+		})
+	}
+	for i, b := range blocks {
+		l := lanes[i%len(lanes)]
+		lot, ok := <-l.full
+		if !ok {
+			return l.err
+		}
+		err := sc.give(lot)
+		sc.reader.takeBack(b)
+		if err != nil {
+			return err
+		}
+		l.free <- lot
+	}
+	return nil
+}
+
+// decode goes through every step-th block.
+func (sc *columnScan) decode(ctx context.Context, l *lane, blocks []*block, from, step int) error {
+	for i := from; i < len(blocks); i += step {
+		select {
+		case lot := <-l.free:
+			sc.reader.lend(blocks[i])
+			if err := sc.load(l.d, lot, blocks[i]); err != nil {
+				return err
+			}
+			l.full <- lot
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// load reads what was asked for of a block.
+func (sc *columnScan) load(d *column.Decoder, lot *columnLot, b *block) error {
+	lot.block, lot.runs = b, lot.runs[:0]
+	if err := b.load(d, 1<<colTime); err != nil {
+		return err
+	}
+	sc.match.runs(b, func(from, to int) { lot.runs = append(lot.runs, span{from, to, b.kind(from)}) })
+	if len(lot.runs) == 0 {
+		return nil
+	}
 	for i := range sc.q.Fields {
 		var err error
 		switch f := &sc.q.Fields[i]; f.Attribute {
 		case "type":
 		case "id":
-			err = sc.fields[i].attribute(b, sc.d, colID)
+			err = lot.fields[i].attribute(b, d, colID)
 		case "source":
-			err = sc.fields[i].attribute(b, sc.d, colSource)
+			err = lot.fields[i].attribute(b, d, colSource)
 		case "subject":
-			err = sc.fields[i].attribute(b, sc.d, colSubject)
+			err = lot.fields[i].attribute(b, d, colSubject)
 		default:
-			err = sc.fields[i].path(b, sc.d, f)
+			err = lot.fields[i].path(b, d, f)
 		}
 		if err != nil {
 			return err
@@ -102,17 +187,31 @@ func (sc *columnScan) load(b *block) error {
 	return nil
 }
 
-// stretch is a column's rows from (inclusive) to (exclusive), which are of one type.
-func (sc *columnScan) stretch(b *block, i, from, to int) store.Column {
-	if sc.q.Fields[i].Attribute == "type" {
-		return store.Column{Dict: [][]byte{[]byte(b.kind(from))}}
+// give hands a block over, stretch by stretch.
+func (sc *columnScan) give(lot *columnLot) error {
+	times := lot.block.ints[colTime]
+	for _, run := range lot.runs {
+		for i := range sc.q.Fields {
+			sc.columns[i] = lot.stretch(&sc.q.Fields[i], i, run)
+		}
+		if err := sc.each(&store.ColumnBlock{Times: times[run.from:run.to], Columns: sc.columns}); err != nil {
+			return err
+		}
 	}
-	c := sc.fields[i].whole
+	return nil
+}
+
+// stretch is what some rows of one type have in the i-th field.
+func (lot *columnLot) stretch(f *store.ColumnField, i int, rows span) store.Column {
+	if f.Attribute == "type" {
+		return store.Column{Dict: [][]byte{[]byte(rows.kind)}}
+	}
+	c := lot.fields[i].whole
 	if c.Codes != nil {
-		c.Codes = c.Codes[from:to]
+		c.Codes = c.Codes[rows.from:rows.to]
 	}
 	if c.Numbers != nil {
-		c.Numbers = c.Numbers[from:to]
+		c.Numbers = c.Numbers[rows.from:rows.to]
 	}
 	return c
 }
@@ -122,19 +221,19 @@ func (f *field) attribute(b *block, d *column.Decoder, col int) error {
 		return err
 	}
 	t := &b.texts[col]
+	f.dict = f.dict[:0]
 	codes, coded := t.Codes()
-	f.whole = store.Column{Dict: f.whole.Dict[:0]}
 	if !coded {
 		for row := range b.len() {
-			f.whole.Dict = append(f.whole.Dict, t.At(row))
+			f.dict = append(f.dict, t.At(row))
 		}
-		f.whole.Codes = f.all(b.len())
-		return nil
+		codes = f.all(b.len())
+	} else {
+		for code := range t.DictLen() {
+			f.dict = append(f.dict, t.DictAt(uint32(code)))
+		}
 	}
-	for code := range t.DictLen() {
-		f.whole.Dict = append(f.whole.Dict, t.DictAt(uint32(code)))
-	}
-	f.whole.Codes = codes
+	f.whole = store.Column{Codes: codes, Dict: f.dict}
 	return nil
 }
 
@@ -152,31 +251,31 @@ func (f *field) path(b *block, d *column.Decoder, q *store.ColumnField) error {
 		return err
 	}
 	if q.Numbers {
-		numbers, err := b.doc.Numbers(f.whole.Numbers[:0], q.Path...)
+		numbers, err := b.doc.Numbers(f.numbers[:0], q.Path...)
 		if err != nil {
 			return b.corrupt(colData, err)
 		}
-		f.whole.Numbers = numbers
+		f.numbers = numbers
+		f.whole = store.Column{Numbers: numbers}
 		return nil
 	}
 	if err := b.doc.Path(&f.values, q.Path...); err != nil {
 		return b.corrupt(colData, err)
 	}
 	v := &f.values
-	f.whole = store.Column{Dict: f.whole.Dict[:0]}
-	f.text = f.text[:0]
+	f.dict, f.text = f.dict[:0], f.text[:0]
 	codes, coded := v.Codes()
 	if !coded {
 		for row := range v.Len() {
 			f.value(v.Kind(row), v.Raw(row))
 		}
-		f.whole.Codes = f.all(v.Len())
-		return nil
+		codes = f.all(v.Len())
+	} else {
+		for code := range v.DictLen() {
+			f.value(v.DictKind(uint32(code)), v.DictRaw(uint32(code)))
+		}
 	}
-	for code := range v.DictLen() {
-		f.value(v.DictKind(uint32(code)), v.DictRaw(uint32(code)))
-	}
-	f.whole.Codes = codes
+	f.whole = store.Column{Codes: codes, Dict: f.dict}
 	return nil
 }
 
@@ -184,14 +283,14 @@ func (f *field) path(b *block, d *column.Decoder, q *store.ColumnField) error {
 func (f *field) value(kind shred.Kind, raw []byte) {
 	switch kind {
 	case shred.Missing:
-		f.whole.Dict = append(f.whole.Dict, nil)
+		raw = nil
 	case shred.String:
 		at := len(f.text)
 		f.text = append(append(append(f.text, '"'), raw...), '"')
-		f.whole.Dict = append(f.whole.Dict, f.text[at:len(f.text):len(f.text)]) // stays where it is when text grows elsewhere
+		raw = f.text[at:len(f.text):len(f.text)] // stays where it is when text grows elsewhere
 	default:
-		f.whole.Dict = append(f.whole.Dict, raw)
 	}
+	f.dict = append(f.dict, raw)
 }
 
 func (sc *columnScan) view(ctx context.Context, v *View) error {

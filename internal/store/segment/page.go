@@ -20,7 +20,7 @@ type Set struct {
 }
 
 // Reader reads Sets. Any number of goroutines may use one: it is there for the memory that it keeps.
-type Reader struct{ decoders, rows, decoded sync.Pool }
+type Reader struct{ decoders, rows, lanes, decoded sync.Pool }
 
 func (r *Reader) decoder() *column.Decoder {
 	if d, ok := r.decoders.Get().(*column.Decoder); ok {
