@@ -58,13 +58,13 @@ type lane struct {
 // columnLot is a block with what was asked for of it.
 type columnLot struct {
 	block  *block
-	fields []field
 	runs   []span
+	fields []field // of the rows from the first run's first to the last one's last
 }
 
 // field is what a block has of a field that was asked for, with memory for the next block.
 type field struct {
-	whole    store.Column // of all rows
+	column   store.Column
 	values   shred.Values
 	dict     [][]byte
 	text     []byte // of dict
@@ -95,7 +95,7 @@ func (r *Reader) giveBack(l *lane) {
 		clear(lot.runs[:cap(lot.runs)])
 		for k := range lot.fields {
 			f := &lot.fields[k]
-			f.whole = store.Column{}
+			f.column = store.Column{}
 			clear(f.dict[:cap(f.dict)])
 		}
 	}
@@ -167,18 +167,19 @@ func (sc *columnScan) load(d *column.Decoder, lot *columnLot, b *block) error {
 	if len(lot.runs) == 0 {
 		return nil
 	}
+	from, to := lot.runs[0].from, lot.runs[len(lot.runs)-1].to
 	for i := range sc.q.Fields {
 		var err error
 		switch f := &sc.q.Fields[i]; f.Attribute {
 		case "type":
 		case "id":
-			err = lot.fields[i].attribute(b, d, colID)
+			err = lot.fields[i].attribute(b, d, from, to, colID)
 		case "source":
-			err = lot.fields[i].attribute(b, d, colSource)
+			err = lot.fields[i].attribute(b, d, from, to, colSource)
 		case "subject":
-			err = lot.fields[i].attribute(b, d, colSubject)
+			err = lot.fields[i].attribute(b, d, from, to, colSubject)
 		default:
-			err = lot.fields[i].path(b, d, f)
+			err = lot.fields[i].path(b, d, from, to, f)
 		}
 		if err != nil {
 			return err
@@ -206,17 +207,18 @@ func (lot *columnLot) stretch(f *store.ColumnField, i int, rows span) store.Colu
 	if f.Attribute == "type" {
 		return store.Column{Dict: [][]byte{[]byte(rows.kind)}}
 	}
-	c := lot.fields[i].whole
+	c, first := lot.fields[i].column, lot.runs[0].from
 	if c.Codes != nil {
-		c.Codes = c.Codes[rows.from:rows.to]
+		c.Codes = c.Codes[rows.from-first : rows.to-first]
 	}
 	if c.Numbers != nil {
-		c.Numbers = c.Numbers[rows.from:rows.to]
+		c.Numbers = c.Numbers[rows.from-first : rows.to-first]
 	}
 	return c
 }
 
-func (f *field) attribute(b *block, d *column.Decoder, col int) error {
+// attribute reads what some rows have in an attribute.
+func (f *field) attribute(b *block, d *column.Decoder, from, to, col int) error {
 	if err := b.load(d, 1<<col); err != nil {
 		return err
 	}
@@ -224,16 +226,19 @@ func (f *field) attribute(b *block, d *column.Decoder, col int) error {
 	f.dict = f.dict[:0]
 	codes, coded := t.Codes()
 	if !coded {
-		for row := range b.len() {
+		for row := from; row < to; row++ {
 			f.dict = append(f.dict, t.At(row))
 		}
-		codes = f.all(b.len())
+		codes = f.all(to - from)
 	} else {
+		if codes != nil {
+			codes = codes[from:to]
+		}
 		for code := range t.DictLen() {
 			f.dict = append(f.dict, t.DictAt(uint32(code)))
 		}
 	}
-	f.whole = store.Column{Codes: codes, Dict: f.dict}
+	f.column = store.Column{Codes: codes, Dict: f.dict}
 	return nil
 }
 
@@ -245,21 +250,21 @@ func (f *field) all(n int) []uint32 {
 	return f.identity[:n]
 }
 
-// path reads what the data of all rows have at a path.
-func (f *field) path(b *block, d *column.Decoder, q *store.ColumnField) error {
+// path reads what the data of some rows have at a path.
+func (f *field) path(b *block, d *column.Decoder, from, to int, q *store.ColumnField) error {
 	if err := b.load(d, 1<<colData); err != nil {
 		return err
 	}
 	if q.Numbers {
-		numbers, err := b.doc.Numbers(f.numbers[:0], q.Path...)
+		numbers, err := b.doc.Numbers(f.numbers[:0], from, to, q.Path...)
 		if err != nil {
 			return b.corrupt(colData, err)
 		}
 		f.numbers = numbers
-		f.whole = store.Column{Numbers: numbers}
+		f.column = store.Column{Numbers: numbers}
 		return nil
 	}
-	if err := b.doc.Path(&f.values, q.Path...); err != nil {
+	if err := b.doc.Path(&f.values, from, to, q.Path...); err != nil {
 		return b.corrupt(colData, err)
 	}
 	v := &f.values
@@ -275,7 +280,7 @@ func (f *field) path(b *block, d *column.Decoder, q *store.ColumnField) error {
 			f.value(v.DictKind(uint32(code)), v.DictRaw(uint32(code)))
 		}
 	}
-	f.whole = store.Column{Codes: codes, Dict: f.dict}
+	f.column = store.Column{Codes: codes, Dict: f.dict}
 	return nil
 }
 

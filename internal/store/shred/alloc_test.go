@@ -33,12 +33,12 @@ func TestAllocationsOfDecodingInTheSteadyState(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, path := range [][]string{{"status"}, {"amount"}, {"card"}, {"nowhere"}} {
-			if err := r.Path(&v, path...); err != nil {
+			if err := r.Path(&v, 0, r.Len(), path...); err != nil {
 				t.Fatal(err)
 			}
 		}
 		var err error
-		if numbers, err = r.Numbers(numbers, "amount"); err != nil {
+		if numbers, err = r.Numbers(numbers, 0, r.Len(), "amount"); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -149,7 +149,7 @@ func BenchmarkPath(b *testing.B) {
 				if err := r.Reset(src, len(docs)); err != nil {
 					b.Fatal(err)
 				}
-				if err := r.Path(&v, path...); err != nil {
+				if err := r.Path(&v, 0, r.Len(), path...); err != nil {
 					b.Fatal(err)
 				}
 				if codes, ok := v.Codes(); ok {
@@ -184,7 +184,7 @@ func BenchmarkNumbers(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if numbers, err = r.Numbers(numbers, "amount"); err != nil {
+		if numbers, err = r.Numbers(numbers, 0, r.Len(), "amount"); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -121,31 +121,39 @@ func checkPaths(t testing.TB, docs [][]byte, paths ...[]string) {
 	}
 	var v Values
 	var numbers []float64
-	for _, path := range paths {
-		var err error
-		if numbers, err = r.Numbers(numbers, path...); err != nil || len(numbers) != len(docs) {
-			t.Fatalf("%d numbers of %d rows: %v", len(numbers), len(docs), err)
-		}
-		if err := r.Path(&v, path...); err != nil {
-			t.Fatal(err)
-		}
-		if v.Len() != len(docs) {
-			t.Fatalf("%d values of %d rows", v.Len(), len(docs))
-		}
-		for i, doc := range docs {
-			kind, raw := expected(doc, path)
-			if got := v.Kind(i); got != kind || !same(kind, v.Raw(i), raw) {
-				t.Fatalf("%q of %s is %d %q, want %d %q", path, doc, got, v.Raw(i), kind, raw)
+	n := len(docs)
+	for _, rows := range [][2]int{{n / 3, n / 2}, {0, n}, {max(0, n-1), n}, {n, n}} { // a part of it decodes less, and then the rest
+		for _, path := range paths {
+			var err error
+			if numbers, err = r.Numbers(numbers, rows[0], rows[1], path...); err != nil {
+				t.Fatal(err)
 			}
-			if want := floatOf(kind, raw); numbers[i] != want && !(math.IsNaN(want) && math.IsNaN(numbers[i])) {
-				t.Fatalf("%q of %s is %v, want %v", path, doc, numbers[i], want)
+			if err := r.Path(&v, rows[0], rows[1], path...); err != nil {
+				t.Fatal(err)
 			}
+			checkValues(t, docs[rows[0]:rows[1]], path, &v, numbers)
 		}
-		codes, coded := v.Codes()
-		for i, c := range codes {
-			if !coded || int(c) >= v.DictLen() || v.DictKind(c) != v.Kind(i) || !bytes.Equal(v.DictRaw(c), v.Raw(i)) {
-				t.Fatalf("code %d of row %d is not its value", c, i)
-			}
+	}
+}
+
+func checkValues(t testing.TB, docs [][]byte, path []string, v *Values, numbers []float64) {
+	t.Helper()
+	if v.Len() != len(docs) || len(numbers) != len(docs) {
+		t.Fatalf("%d values and %d numbers of %d rows", v.Len(), len(numbers), len(docs))
+	}
+	for i, doc := range docs {
+		kind, raw := expected(doc, path)
+		if got := v.Kind(i); got != kind || !same(kind, v.Raw(i), raw) {
+			t.Fatalf("%q of %s is %d %q, want %d %q", path, doc, got, v.Raw(i), kind, raw)
+		}
+		if want := floatOf(kind, raw); numbers[i] != want && !(math.IsNaN(want) && math.IsNaN(numbers[i])) {
+			t.Fatalf("%q of %s is %v, want %v", path, doc, numbers[i], want)
+		}
+	}
+	codes, coded := v.Codes()
+	for i, c := range codes {
+		if !coded || int(c) >= v.DictLen() || v.DictKind(c) != v.Kind(i) || !bytes.Equal(v.DictRaw(c), v.Raw(i)) {
+			t.Fatalf("code %d of row %d is not its value", c, i)
 		}
 	}
 }
@@ -205,7 +213,7 @@ func TestGroupingColumnsAreCoded(t *testing.T) {
 	}
 	var v Values
 	for _, path := range [][]string{{"status"}, {"country"}, {"card", "brand"}, {"nowhere"}, {"livemode"}, {"ErrorCode"}} {
-		if err := r.Path(&v, path...); err != nil {
+		if err := r.Path(&v, 0, r.Len(), path...); err != nil {
 			t.Fatal(err)
 		}
 		if _, coded := v.Codes(); !coded {
@@ -368,10 +376,10 @@ func TestDamageIsAnErrorOrOtherTextsButNoPanic(t *testing.T) {
 		}
 		err := r.Reset(src, len(docs))
 		if err == nil {
-			err = errors.Join(r.Docs(&all), r.Path(&v, "status"), r.Path(&v, "card"))
+			err = errors.Join(r.Docs(&all), r.Path(&v, 0, r.Len(), "status"), r.Path(&v, 0, r.Len(), "card"))
 		}
 		if err == nil {
-			_, err = r.Numbers(nil, "amount")
+			_, err = r.Numbers(nil, 0, r.Len(), "amount")
 		}
 		if err != nil && !errors.Is(err, column.ErrCorrupt) {
 			t.Fatal(err)

@@ -38,10 +38,12 @@ func FuzzReader(f *testing.F) {
 		}
 		var v Values
 		for _, path := range [][]string{{"a"}, {"b", "c"}, {}} {
-			if numbers, err := r.Numbers(nil, path...); err == nil && len(numbers) != n {
-				t.Fatalf("%d numbers, want %d", len(numbers), n)
+			for _, from := range []int{n / 2, 0} {
+				if numbers, err := r.Numbers(nil, from, n, path...); err == nil && len(numbers) != n-from {
+					t.Fatalf("%d numbers, want %d", len(numbers), n-from)
+				}
 			}
-			if err := r.Path(&v, path...); err != nil {
+			if err := r.Path(&v, 0, r.Len(), path...); err != nil {
 				continue
 			}
 			for i := range n {

@@ -6,11 +6,13 @@ import (
 	"strconv"
 )
 
-// Numbers reads the numbers that the rows have at a path, into the memory of dst. It is NaN where a row has none there, or has something
+// Numbers reads the numbers that the rows from (inclusive) to (exclusive) have at a path, into the memory of dst. It is NaN where a row has none there, or has something
 // that is not a number; one beyond the range of a float64 is infinite. It is quicker than to go by the texts of Path, which for most
 // columns of numbers have to be made first.
-func (r *Reader) Numbers(dst []float64, path ...string) ([]float64, error) {
-	r.aim(path)
+func (r *Reader) Numbers(dst []float64, from, to int, path ...string) ([]float64, error) {
+	if err := r.aim(from, to, path); err != nil {
+		return dst[:0], err
+	}
 	for i := range r.targets {
 		if t := &r.targets[i]; t.found && t.stretch == nil {
 			if err := r.number(&r.slots[t.slot]); err != nil {
@@ -18,21 +20,17 @@ func (r *Reader) Numbers(dst []float64, path ...string) ([]float64, error) {
 			}
 		}
 	}
-	if r.counts[rowWhole] > 0 {
-		if err := r.decode(&r.texts); err != nil {
-			return dst[:0], err
-		}
-	}
-	dst = slices.Grow(dst[:0], len(r.rows))[:len(r.rows)]
-	for i, row := range r.rows {
+	dst = slices.Grow(dst[:0], to-from)[:to-from]
+	ranks := r.ranks[from:to]
+	for i, row := range r.rows[from:to] {
 		dst[i] = math.NaN()
 		switch {
 		case row >= rowShapes:
 			if t := &r.targets[row-rowShapes]; t.found && t.stretch == nil {
-				dst[i] = r.slots[t.slot].float(r.ranks[i])
+				dst[i] = r.slots[t.slot].float(ranks[i])
 			}
 		case row == rowWhole:
-			dst[i] = floatOf(search(r.texts.values.At(int(r.ranks[i])), path))
+			dst[i] = floatOf(search(r.texts.values.At(int(ranks[i])), path))
 		}
 	}
 	return dst, nil

@@ -22,8 +22,9 @@ type Reader struct {
 	skeletons    column.Texts
 	modes, sizes []int64
 	scratch      []byte
-	targets      []target
-	decoded      int // bytes of the columns that are
+	targets      []target // of a path, by shape
+	present      []bool   // what rows of a question there are, as counts
+	decoded      int      // bytes of the columns that are
 }
 
 // known is a shape.

@@ -20,7 +20,7 @@ const (
 	Other // an object or an array
 )
 
-// Values is what the rows of a block have at a path. It is coded where all that the rows have comes out of dictionaries: then each
+// Values is what rows of a block have at a path. It is coded where all that the rows have comes out of dictionaries: then each
 // row is a code, and the value stands in the dictionary. The zero value is empty; reuse it for its memory.
 //
 // The raw bytes of a value are its JSON text; of a string they are what is between the quotes, escapes as they are. They are a view
@@ -94,34 +94,39 @@ type target struct {
 	codes   []uint32
 }
 
-// Path reads what the rows have at a path of names, one or more, into dst.
-func (r *Reader) Path(dst *Values, path ...string) error {
-	r.aim(path)
+// Path reads what the rows from (inclusive) to (exclusive) have at a path of names, one or more, into dst.
+func (r *Reader) Path(dst *Values, from, to int, path ...string) error {
+	if err := r.aim(from, to, path); err != nil {
+		return err
+	}
 	coded, err := r.load()
 	if err != nil {
 		return err
 	}
-	if r.counts[rowWhole] > 0 {
-		if err := r.decode(&r.texts); err != nil {
-			return err
-		}
-	}
 	dst.reset(coded)
 	if coded {
-		r.codes(dst, path)
+		r.codes(dst, from, to, path)
 		return nil
 	}
-	return r.plain(dst, path)
+	return r.plain(dst, from, to, path)
 }
 
-// aim finds the path in each shape.
-func (r *Reader) aim(path []string) {
+// aim finds the path in the shapes that some rows have, and decodes those of the rows that are whole.
+func (r *Reader) aim(from, to int, path []string) error {
 	r.targets = slices.Grow(r.targets[:0], len(r.shapes))[:len(r.shapes)]
+	clear(r.targets)
+	r.present = slices.Grow(r.present[:0], len(r.counts))[:len(r.counts)]
+	clear(r.present)
+	for _, row := range r.rows[from:to] {
+		r.present[row] = true
+	}
 	for i := range r.shapes {
 		s, t := &r.shapes[i], &r.targets[i]
+		if !r.present[rowShapes+i] {
+			continue
+		}
 		v, found := locate(s.skeleton, path)
-		t.found, t.stretch = found, nil
-		if !found {
+		if t.found = found; !found {
 			continue
 		}
 		t.slot = s.first + bytes.Count(s.skeleton[:v.from], []byte{mark})
@@ -129,6 +134,10 @@ func (r *Reader) aim(path []string) {
 			t.stretch = s.skeleton[v.from:v.to]
 		}
 	}
+	if r.present[rowWhole] {
+		return r.decode(&r.texts)
+	}
+	return nil
 }
 
 // load decodes what the path leads to, and says whether all of it is coded.
@@ -156,7 +165,7 @@ func (r *Reader) load() (coded bool, err error) {
 }
 
 // codes fills dst where all shapes that have the path are coded there.
-func (r *Reader) codes(dst *Values, path []string) {
+func (r *Reader) codes(dst *Values, from, to int, path []string) {
 	dst.reuse = dst.reuse[:0]
 	for i := range r.targets {
 		t := &r.targets[i]
@@ -178,17 +187,18 @@ func (r *Reader) codes(dst *Values, path []string) {
 			at += n
 		}
 	}
-	dst.codes = slices.Grow(dst.codes, len(r.rows))[:len(r.rows)]
-	for i, row := range r.rows {
+	dst.codes = slices.Grow(dst.codes, to-from)[:to-from]
+	ranks := r.ranks[from:to]
+	for i, row := range r.rows[from:to] {
 		code := uint32(0)
 		switch {
 		case row >= rowShapes:
 			if t := &r.targets[row-rowShapes]; t.found {
 				of, _ := r.slots[t.slot].values.Codes()
-				code = t.codes[of[r.ranks[i]]]
+				code = t.codes[of[ranks[i]]]
 			}
 		case row == rowWhole:
-			if kind, raw := search(r.texts.values.At(int(r.ranks[i])), path); kind != Missing {
+			if kind, raw := search(r.texts.values.At(int(ranks[i])), path); kind != Missing {
 				code = r.intern(dst, kind, raw)
 			}
 		}
@@ -202,8 +212,9 @@ func (r *Reader) intern(dst *Values, kind Kind, raw []byte) uint32 {
 }
 
 // plain fills dst row by row.
-func (r *Reader) plain(dst *Values, path []string) error {
-	for i, row := range r.rows {
+func (r *Reader) plain(dst *Values, from, to int, path []string) error {
+	ranks := r.ranks[from:to]
+	for i, row := range r.rows[from:to] {
 		kind, raw := Missing, []byte(nil)
 		switch {
 		case row >= rowShapes:
@@ -211,14 +222,14 @@ func (r *Reader) plain(dst *Values, path []string) error {
 			switch {
 			case !t.found:
 			case t.stretch != nil:
-				r.scratch = r.append(r.scratch[:0], s, t.stretch, t.slot, int(r.ranks[i]))
+				r.scratch = r.append(r.scratch[:0], s, t.stretch, t.slot, int(ranks[i]))
 				kind, raw = Other, r.scratch
 			default:
 				slot := &r.slots[t.slot]
-				kind, raw = kindOf(slot.values.At(int(r.ranks[i])), slot.mode)
+				kind, raw = kindOf(slot.values.At(int(ranks[i])), slot.mode)
 			}
 		case row == rowWhole:
-			kind, raw = search(r.texts.values.At(int(r.ranks[i])), path)
+			kind, raw = search(r.texts.values.At(int(ranks[i])), path)
 		}
 		if dst.texts.Bytes()+len(raw) > column.MaxBytes {
 			return corrupt("values are too long")
