@@ -151,6 +151,11 @@ func labelText(text []byte) bool {
 	return len(text) != len(series.OtherValue) || string(text) != series.OtherValue
 }
 
+// OwnLabel says whether a label is only written for a text that is the label itself: others are cut, or have something replaced.
+func OwnLabel(label string) bool {
+	return len(label) < maxDimensionBytes-utf8.UTFMax && label != otherTwin && !strings.ContainsRune(label, utf8.RuneError) && labelText([]byte(label))
+}
+
 // appendDimension writes a dimension's value: a text as it is, numbers and conditions in one canonical form, and nothing for
 // what is missing or is neither.
 func appendDimension(dst []byte, v value) []byte {

@@ -26,6 +26,7 @@ type columns struct {
 	rng    *rand.Rand
 	events []event.Stored
 	asked  int
+	types  []string // by the last question
 	none   bool
 }
 
@@ -34,6 +35,7 @@ func (c *columns) ScanColumns(_ context.Context, t tenant.ID, q store.ColumnScan
 		return store.ErrNoColumns
 	}
 	c.asked++
+	c.types = q.Types
 	var rows []*event.Stored
 	flush := func() error {
 		b := &store.ColumnBlock{}
@@ -237,6 +239,62 @@ func TestColumnsAnswerAsEventsDo(t *testing.T) {
 					t.Errorf("program %d: the columns were asked: %v", i, cols.asked > before)
 				}
 			}
+		}
+	}
+}
+
+func TestOfAQuestionAboutATypeOnlyItsEventsAreRead(t *testing.T) {
+	long := strings.Repeat("long", 100)
+	kinds := []string{"charge.ok", "charge.failed", "charge*", "payout", "_other_", "__other__", long, long + "er", "caf\u00e9", "a\ufffdb", "a\x00b"}
+	p := compile(t, metric.Definition{ID: 9, Slug: "m", EventTypes: []string{"charge*", "_*", "long*", "a*", "caf\u00e9"}, Dimensions: map[string]string{"kind": "type", "source": "source"}})
+	w := &writer{t: t, events: openStore(t), programs: map[tenant.ID][]*metric.Program{acme: {p}}}
+	var evs []event.Stored
+	for i := range 10 * len(kinds) {
+		evs = append(evs, event.Stored{Tenant: acme, Event: event.Event{ID: fmt.Sprint(i), Source: "s", Type: kinds[i%len(kinds)], Time: begin().Add(time.Duration(i) * time.Second), Identified: true}})
+	}
+	w.commit(evs)
+	cols := &columns{rng: rand.New(rand.NewPCG(1, 2)), events: evs}
+	engines := map[string]*Engine{"one by one": {Events: w.events}, "by column": {Events: w.events, Columns: cols}}
+	q := Query{From: begin(), To: begin().Add(time.Hour), Step: 90 * time.Second, Agg: series.Count, GroupBy: []string{"kind"}, Limit: 100}
+	for name, e := range engines {
+		all, err := e.Run(context.Background(), acme, p, q)
+		if err != nil || len(all.Series) < 7 {
+			t.Fatalf("%s: %d series, %v", name, len(all.Series), err)
+		}
+		for _, s := range all.Series {
+			one := q
+			one.Where = map[string][]string{"kind": {s.Labels["kind"], "no such type"}}
+			got, err := e.Run(context.Background(), acme, p, one)
+			if err == nil {
+				err = same(got.Series, []Series{s}, q.Agg)
+			}
+			if err != nil {
+				t.Errorf("%s, %q: %v", name, s.Labels["kind"], err)
+			}
+		}
+	}
+	for _, c := range []struct{ where, want []string }{
+		{[]string{"charge.ok"}, []string{"charge.ok"}},
+		{[]string{"charge.ok", "payout", "charge.failed"}, []string{"charge.ok", "charge.failed"}},
+		{[]string{"charge.ok", "_other_"}, p.Definition().EventTypes},
+		{[]string{long}, p.Definition().EventTypes},
+		{[]string{"payout"}, nil},
+		{nil, p.Definition().EventTypes},
+	} {
+		one := q
+		if c.where != nil {
+			one.Where = map[string][]string{"kind": c.where, "source": {"s"}}
+		}
+		before := cols.asked
+		if _, err := engines["by column"].Run(context.Background(), acme, p, one); err != nil {
+			t.Fatal(err)
+		}
+		if c.want == nil {
+			if cols.asked != before {
+				t.Errorf("%q: events were read, and there can be none", c.where)
+			}
+		} else if !slices.Equal(cols.types, c.want) {
+			t.Errorf("%q: events of %q were read, want %q", c.where, cols.types, c.want)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/event"
@@ -241,11 +242,35 @@ func (r *run) readRollups(ctx context.Context, c *collector, s segment, bucket t
 	})
 }
 
+// types are the event types that a query may be about: the metric's, or those of them that where names. There may be none.
+func (r *run) types() (types []string, some bool) {
+	for i, labels := range r.project.where {
+		if r.def.Dimensions[r.program.Dimensions()[i]] != "type" || !all(labels, metric.OwnLabel) {
+			continue
+		}
+		for _, t := range labels {
+			if r.program.MatchesType(t) {
+				types = append(types, t)
+			}
+		}
+		return types, len(types) > 0
+	}
+	return r.def.EventTypes, true
+}
+
+func all[T any](list []T, is func(T) bool) bool {
+	return !slices.ContainsFunc(list, func(x T) bool { return !is(x) })
+}
+
 // readRaw reads events: from columns if there are any and the program can be computed from them, else one by one.
 func (r *run) readRaw(ctx context.Context, c *collector, s segment) error {
+	types, some := r.types()
+	if !some {
+		return nil
+	}
 	if r.engine.Columns != nil {
 		if scan, ok := r.newColumnScan(c, &r.engine.plans); ok {
-			q := store.ColumnScan{Types: r.def.EventTypes, From: s.from, To: s.to, Fields: scan.fields}
+			q := store.ColumnScan{Types: types, From: s.from, To: s.to, Fields: scan.fields}
 			err := r.engine.Columns.ScanColumns(ctx, r.tenant, q, scan.block)
 			if err == nil {
 				return scan.flush()
@@ -256,7 +281,7 @@ func (r *run) readRaw(ctx context.Context, c *collector, s segment) error {
 		}
 	}
 	scan := store.Scan{WithoutData: withoutData(r.def)}
-	scan.Types, scan.From, scan.To = r.def.EventTypes, s.from, s.to
+	scan.Types, scan.From, scan.To = types, s.from, s.to
 	one := raw{run: r, c: c}
 	return r.engine.Events.Scan(ctx, r.tenant, scan, one.event)
 }
