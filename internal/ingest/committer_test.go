@@ -199,7 +199,7 @@ func TestWhoIsWaitedForInVainDelaysTheOthersALittleOnly(t *testing.T) {
 				start := time.Now()
 				for i, d := range c.come {
 					go func() {
-						time.Sleep(d)
+						<-time.After(d) // of the bubble's clock
 						send(100 + i)
 					}()
 				}

@@ -17,10 +17,12 @@ import (
 	"time"
 )
 
+// MostBody is how many bytes the body of a request has at most that is answered here. A larger one takes net/http no more for each of its bytes.
+const MostBody = 16 << 10
+
 const (
-	// mostHead and MostBody bound a request that is answered here, in bytes. A larger one takes net/http no more for each of its bytes.
+	// mostHead bounds what stands before the body.
 	mostHead = 4 << 10
-	MostBody = 16 << 10
 	// patience is how long the rest of a request may take until it is left to net/http, which has its own limits.
 	patience = time.Second
 	// lazy is how much less than the server says a connection without a request may be kept: a deadline is not moved for each request.
