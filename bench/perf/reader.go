@@ -20,7 +20,7 @@ type reader struct {
 	take    func(conn int, b []byte, at time.Time) error
 	stop    atomic.Bool
 	stopped chan struct{}
-	cpu     atomic.Int64 // nanoseconds that the thread has used so far
+	cpu     atomic.Int64 // nanoseconds that reading has taken so far
 	err     error        // once stopped is closed
 }
 
@@ -66,6 +66,7 @@ func (r *reader) run() {
 	runtime.LockOSThread() // so that its CPU time can be told
 	defer runtime.UnlockOSThread()
 	defer close(r.stopped)
+	before := threadCPU() // of what ran on the thread until now
 	events := make([]syscall.EpollEvent, 1024)
 	buf := make([]byte, atOnce*most)
 	for !r.stop.Load() && r.err == nil {
@@ -79,7 +80,7 @@ func (r *reader) run() {
 				return
 			}
 		}
-		r.cpu.Store(int64(threadCPU()))
+		r.cpu.Store(int64(threadCPU() - before))
 		if n > 0 {
 			rest := syscall.NsecToTimespec(int64(nap))
 			_ = syscall.Nanosleep(&rest, nil) // a shorter nap does no harm

@@ -51,7 +51,11 @@ func (r *run) reportsIn(ctx context.Context, st *site) error {
 		}
 		st.profile = "" // of the first
 	}
-	return nil
+	if profile == "" {
+		return nil
+	}
+	_, err = st.Stop() // one that is killed does not finish its profile
+	return err
 }
 
 // reportOf orders a report of n events and waits for it.

@@ -127,7 +127,10 @@ func (sc *columnScan) segments(ctx context.Context, blocks []*block) error {
 		if !ok {
 			return l.err
 		}
-		err := sc.give(lot)
+		err := ctx.Err()
+		if err == nil {
+			err = sc.give(lot)
+		}
 		sc.reader.takeBack(b)
 		if err != nil {
 			return err
@@ -149,9 +152,6 @@ func (sc *columnScan) decode(ctx context.Context, l *lane, blocks []*block, from
 			l.full <- lot
 		case <-ctx.Done():
 			return ctx.Err()
-		}
-		if err := ctx.Err(); err != nil {
-			return err
 		}
 	}
 	return nil
