@@ -48,7 +48,7 @@ func TestAllocationsOfCorruptColumnsAreBounded(t *testing.T) {
 			t.Errorf("% x takes %d bytes", src, size)
 		}
 	}
-	if _, err := DecodeInts(nil, []byte{intsConstant, 0}, MaxRows+1); err == nil {
+	if _, err := DecodeInts(nil, []byte{intsConstant, 0}, MaxInts+1); err == nil {
 		t.Error("more rows than a column may have")
 	}
 }

@@ -17,8 +17,10 @@ import (
 const (
 	// MaxBytes is the most that the texts of one column may have together. A block must be cut before it is reached.
 	MaxBytes = 1 << 28
-	// MaxRows is the most rows that a column may have.
+	// MaxRows is the most rows that a column of texts may have.
 	MaxRows = 1 << 20
+	// MaxInts is the most that a column of numbers may have: rollups have had that many places of distinct values in a block.
+	MaxInts = 1 << 25
 )
 
 // ErrCorrupt is wrapped by the errors of what does not read back: the bytes are not, or no longer, those that were written.

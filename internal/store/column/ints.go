@@ -20,7 +20,7 @@ const (
 	maxValues = 256
 )
 
-// AppendInts appends a column of numbers. There may be at most MaxRows of them; none are a column too.
+// AppendInts appends a column of numbers. There may be at most MaxInts of them; none are a column too.
 func AppendInts(dst []byte, values []int64) []byte {
 	if len(values) == 0 {
 		return append(dst, intsConstant, 0)
@@ -224,7 +224,7 @@ func DecodeInts(dst []int64, src []byte, n int) ([]int64, error) {
 }
 
 func decodeInts[T int64 | uint32](dst []T, src []byte, n int) ([]T, error) {
-	if n < 0 || n > MaxRows {
+	if n < 0 || n > MaxInts {
 		return dst[:0], corrupt("too many rows")
 	}
 	dst = grown(dst, n)

@@ -115,7 +115,7 @@ func (b *Builder) turn(t tenant.ID, metric int64, step uint8) error {
 }
 
 func (b *Builder) add(start int64, labels series.Labels, a *series.Agg) error {
-	if len(b.encoder.rows) == blockRows {
+	if b.encoder.full() {
 		if err := b.block(); err != nil {
 			return err
 		}

@@ -25,6 +25,9 @@ type distinctRows struct {
 // manyKeys is a row whose sketch has registers.
 const manyKeys = -1
 
+// full says that no more rows are to come into the block.
+func (d *distinctRows) full() bool { return len(d.keys) >= blockKeys || d.many.Bytes() >= blockBytes }
+
 func (d *distinctRows) reset() {
 	d.counts, d.keys = d.counts[:0], d.keys[:0]
 	d.many.Reset()
@@ -137,7 +140,7 @@ func (d *distinctKeys) read(src []byte, n int, dec *column.Decoder) (err error) 
 		case c == manyKeys:
 			d.starts[i] = int32(many)
 			many++
-		case c < 0 || c > column.MaxRows-total:
+		case c < 0 || c > column.MaxInts-total:
 			return errCorrupt
 		default:
 			d.starts[i] = int32(total)

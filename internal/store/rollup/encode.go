@@ -11,6 +11,11 @@ import (
 const (
 	// blockRows is how many rows a block has at most.
 	blockRows = 8192
+	// blockKeys distinct values end a block too: rows of a busy minute have thousands, one at most rowKeys, and readers up to 2026-11 took column.MaxRows.
+	blockKeys = column.MaxRows - rowKeys
+	rowKeys   = 16 << 10
+	// blockBytes of sketches of one kind do as well. A column of texts has at most column.MaxBytes.
+	blockBytes = column.MaxBytes / 4
 	// maxLabels is how many labels a series has at most.
 	maxLabels = 250
 )
@@ -70,6 +75,11 @@ func (e *encoder) add(start int64, labels series.Labels, a *series.Agg) {
 	e.buf = a.AppendQuantiles(e.buf[:0])
 	e.quant.Append(e.buf)
 	e.unique.add(a)
+}
+
+// full says that the next row is to begin another block.
+func (e *encoder) full() bool {
+	return len(e.rows) >= blockRows || e.quant.Bytes() >= blockBytes || e.unique.full()
 }
 
 // appendKey appends what tells series apart.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pulsestream/pulsestream/internal/series"
 	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/store/column"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
@@ -265,6 +266,55 @@ func TestManyRowsAreMergedBlockByBlock(t *testing.T) {
 			if d := differ(query(t, &Reader{}, set, "t1", q), want); d != "" {
 				t.Errorf("%s, %+v: %s", name, q, d)
 			}
+		}
+	}
+}
+
+// A tenant with hundreds of customers a minute has millions of distinct values in as many minutes as a block has rows: more than a reader takes.
+func TestRowsOfManyDistinctValuesAreCutIntoBlocks(t *testing.T) {
+	const each = 200
+	var rows []*series.Rollup
+	for i := range blockRows {
+		at := start().Add(time.Duration(i) * time.Minute)
+		u := &series.Rollup{Tenant: "t1", Metric: 1, Step: time.Minute, Start: at, Labels: series.Labels{"a"}}
+		for k := range each {
+			u.Agg.Add(series.Observation{Distinct: uint64(i*each/2+k+1) * 0x9e3779b97f4a7c15, HasDistinct: true}) // half of them are also the next minute's
+		}
+		rows = append(rows, u)
+	}
+	q := store.RollupQuery{Metric: 1, Step: time.Minute, Bucket: 24 * time.Hour, GroupBy: []int{0}}
+	want := expected(rows, "t1", &q)
+	dir := t.TempDir()
+	b := NewBuilder()
+	half := len(rows) / 2
+	files := []*File{built(t, b, filepath.Join(dir, "a"), rows[:half]), built(t, b, filepath.Join(dir, "b"), rows[half:])}
+	if _, err := b.Merge(t.Context(), files, true, filepath.Join(dir, "c")); err != nil {
+		t.Fatal(err)
+	}
+	merged := opened(t, filepath.Join(dir, "c"))
+	for name, set := range map[string]*Set{"two": {Files: files}, "one": {Files: []*File{merged}}} {
+		if d := differ(query(t, &Reader{}, set, "t1", q), want); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+	}
+	if n := len(merged.tenants[0].of(1, 0)); n != 1+each*blockRows/blockKeys {
+		t.Errorf("the minutes are in %d blocks", n)
+	}
+
+	// Such a block has been written.
+	old := newEncoder()
+	for _, u := range rows {
+		old.add(u.Start.UnixNano(), u.Labels, &u.Agg)
+	}
+	old.sort()
+	var d distinctKeys
+	if err := d.read(old.appendDistinct(nil), len(rows), column.NewDecoder()); err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range []int{0, len(rows) / 2, len(rows) - 1} {
+		var a series.Agg
+		if err := d.addTo(&a, i); err != nil || a.Unique() != rows[i].Agg.Unique() {
+			t.Errorf("row %d has %v distinct values, want %v: %v", i, a.Unique(), rows[i].Agg.Unique(), err)
 		}
 	}
 }
