@@ -4,8 +4,10 @@ package perf
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -56,5 +58,32 @@ func TestBareMessagesAllArriveAndCostSomething(t *testing.T) {
 	}
 	if m.connections != 50 || m.write < 0 || m.read < 0 || m.write+m.read <= 0 || m.burst <= 0 { // processor time comes in steps, and one of them may be nothing
 		t.Errorf("%+v", m)
+	}
+}
+
+func TestAConnectionThatIsClosedRightBehindItsLastMessageIsMissed(t *testing.T) {
+	ends, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := ends[0], ends[1]
+	if _, err := syscall.Write(theirs, []byte("the last")); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Close(theirs); err != nil {
+		t.Fatal(err)
+	}
+	var got []byte
+	r, err := newReader([]int{ours}, func(_ int, b []byte, _ time.Time) error { got = append(got, b...); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-r.stopped:
+	case <-time.After(10 * time.Second):
+		t.Error("it waits for more")
+	}
+	if err := r.close(); !errors.Is(err, errClosed) || string(got) != "the last" {
+		t.Errorf("%q was read, and then %v", got, err)
 	}
 }

@@ -34,6 +34,8 @@ const (
 	most = 16 << 10
 	// edges is EPOLLET: what has been read is not looked at once more.
 	edges = 1 << 31
+	// gone are the events of a connection that has an end: it may be behind what is read, and comes without an event of its own.
+	gone = syscall.EPOLLRDHUP | syscall.EPOLLHUP | syscall.EPOLLERR
 	// waitLimit is after how many milliseconds without anything to read the thread looks whether it is to stop.
 	waitLimit = 100
 )
@@ -46,7 +48,7 @@ func newReader(fds []int, take func(conn int, b []byte, at time.Time) error) (*r
 	}
 	r := &reader{epoll: epoll, fds: fds, take: take, stopped: make(chan struct{})}
 	for i, fd := range fds {
-		e := syscall.EpollEvent{Events: syscall.EPOLLIN | edges, Fd: int32(i)}
+		e := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | edges, Fd: int32(i)}
 		if err := syscall.EpollCtl(epoll, syscall.EPOLL_CTL_ADD, fd, &e); err != nil {
 			return nil, errors.Join(fmt.Errorf("wait for many connections: %w", err), closeAll(append(fds, epoll)))
 		}
@@ -100,18 +102,20 @@ func (r *reader) read(some []syscall.EpollEvent, buf []byte) error {
 	}
 	now := time.Now()
 	for i, e := range some {
+		at := now
 		for n := sizes[i]; n > 0; {
 			b := buf[i*most : (i+1)*most]
-			if err := r.take(int(e.Fd), b[:n], now); err != nil {
+			if err := r.take(int(e.Fd), b[:n], at); err != nil {
 				return err
 			}
-			if n < most {
+			if n < most && e.Events&gone == 0 {
 				break
 			}
 			var err error
 			if n, err = receive(r.fds[e.Fd], b); err != nil {
 				return fmt.Errorf("client %d has lost its connection: %w", e.Fd, err)
 			}
+			at = time.Now()
 		}
 	}
 	return nil

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 	"testing"
 
 	"github.com/pulsestream/pulsestream/internal/event"
@@ -12,14 +14,14 @@ import (
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
-// batched gives events in batches of three, whose memory it uses again at once; none at all when it says that it cannot.
+// batched gives events in batches of three, and destroys each when it is released; none at all when it says that it cannot.
 type batched struct {
 	events
 	cannot bool
 	given  int
 }
 
-func (s *batched) Rows(ctx context.Context, t tenant.ID, f store.EventFilter, each func([]event.Stored, float64) error) error {
+func (s *batched) Rows(ctx context.Context, t tenant.ID, f store.EventFilter, each store.EachRows) error {
 	if s.cannot {
 		return fmt.Errorf("below: %w", store.ErrOneByOne)
 	}
@@ -27,20 +29,21 @@ func (s *batched) Rows(ctx context.Context, t tenant.ID, f store.EventFilter, ea
 	if err := s.Scan(ctx, t, store.Scan{EventFilter: f}, func(ev *event.Stored) error { own := *ev; own.Keep(nil); all = append(all, own); return nil }); err != nil {
 		return err
 	}
-	batch := make([]event.Stored, 3)
-	for at := 0; at < len(all); at += 3 {
-		n := copy(batch, all[at:])
-		for i := range batch[:n] {
-			batch[i].Data = bytes.Clone(batch[i].Data)
-		}
-		if err := each(batch[:n], float64(at+n)/float64(len(all))); err != nil {
+	var lent sync.WaitGroup
+	defer lent.Wait()
+	for batch := range slices.Chunk(all, 3) {
+		s.given += len(batch)
+		lent.Add(1)
+		err := each(batch, float64(s.given)/float64(len(all)), func() {
+			for i := range batch {
+				clear(batch[i].Data)
+			}
+			clear(batch)
+			lent.Done()
+		})
+		if err != nil {
 			return err
 		}
-		s.given += n
-		for i := range batch[:n] {
-			clear(batch[i].Data)
-		}
-		clear(batch)
 	}
 	return nil
 }

@@ -94,7 +94,8 @@ func newCSVEvents(w io.Writer) *csvEvents {
 // csvBuffer is how much is gathered before it is written.
 const csvBuffer = 256 << 10
 
-func (c *csvEvents) add(events []event.Stored) error {
+func (c *csvEvents) add(events []event.Stored, release func()) error {
+	defer release()
 	for i := range events {
 		ev := &events[i]
 		b := append(appendText(c.b, ev.ID), ',')

@@ -5,23 +5,25 @@ import (
 	"errors"
 	"io"
 	"math"
+	"sync"
 
 	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
-// Events go from the scan to the encoder in batches, so that reading and writing are done at the same time. A batch holds copies of its
+// Events that come one by one go to the encoder in batches, so that reading and writing are done at the same time. A batch holds copies of its
 // events.
 const (
 	batchRows  = 4096
 	batchBytes = 4 << 20
-	batches    = 3 // one is filled, one is encoded, one waits
+	batches    = 4 // one is filled, the others are encoded
 )
 
-// sink writes events in some format. Close writes what is left, and does not close what is below.
+// sink writes events in some format. Add calls release, once, when it has done with them, which may be after it has returned, and whether or not it
+// succeeds. Close writes what is left, and does not close what is below.
 type sink interface {
-	add(events []event.Stored) error
+	add(events []event.Stored, release func()) error
 	close() error
 }
 
@@ -37,8 +39,8 @@ func (s *Service) events(ctx context.Context, j *job, r *Report, w io.Writer) er
 	out := newSink(r.Format, w)
 	err := store.ErrOneByOne
 	if rows, ok := s.cfg.Events.(store.Rows); ok {
-		err = rows.Rows(ctx, r.Tenant, r.filter(), func(events []event.Stored, done float64) error {
-			return j.add(out, events, inMillionths(done))
+		err = rows.Rows(ctx, r.Tenant, r.filter(), func(events []event.Stored, done float64, release func()) error {
+			return j.add(out, events, inMillionths(done), release)
 		})
 	}
 	if errors.Is(err, store.ErrOneByOne) {
@@ -50,11 +52,12 @@ func (s *Service) events(ctx context.Context, j *job, r *Report, w io.Writer) er
 	return out.close()
 }
 
-func (j *job) add(out sink, events []event.Stored, progress uint64) error {
-	if err := out.add(events); err != nil {
+func (j *job) add(out sink, events []event.Stored, progress uint64, release func()) error {
+	n := int64(len(events))
+	if err := out.add(events, release); err != nil {
 		return err
 	}
-	j.rows.Add(int64(len(events)))
+	j.rows.Add(n)
 	j.progress.Store(progress)
 	return nil
 }
@@ -68,8 +71,8 @@ func (s *Service) scan(ctx context.Context, j *job, r *Report, out sink) error {
 	meter := meter{last: state.Offset.Seq}
 	return pump(ctx, func(ctx context.Context, each func(*event.Stored) error) error {
 		return s.cfg.Events.Scan(ctx, r.Tenant, store.Scan{EventFilter: r.filter()}, each)
-	}, func(events []event.Stored) error {
-		return j.add(out, events, meter.at(events[len(events)-1].Seq))
+	}, func(events []event.Stored, release func()) error {
+		return j.add(out, events, meter.at(events[len(events)-1].Seq), release)
 	})
 }
 
@@ -96,8 +99,8 @@ func (m *meter) at(seq uint64) uint64 {
 
 var errStopped = errors.New("the other end of a report has stopped")
 
-// pump hands what scan gives, in batches, to add, which runs beside it.
-func pump(ctx context.Context, scan func(context.Context, func(*event.Stored) error) error, add func([]event.Stored) error) error {
+// pump hands what scan gives, in batches, to add, which runs beside it and must release them. It returns when it has.
+func pump(ctx context.Context, scan func(context.Context, func(*event.Stored) error) error, add func([]event.Stored, func()) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	full, free := make(chan []event.Stored, batches), make(chan []event.Stored, batches)
@@ -107,15 +110,23 @@ func pump(ctx context.Context, scan func(context.Context, func(*event.Stored) er
 	added := make(chan error, 1)
 	go func() {
 		var err error
+		var lent sync.WaitGroup
 		for b := range full {
-			if err == nil {
-				if err = add(b); err != nil {
-					cancel(errStopped)
-				}
+			if err != nil {
+				free <- b
+				continue
 			}
-			clear(b)
-			free <- b[:0]
+			lent.Add(1)
+			err = add(b, func() {
+				clear(b)
+				free <- b[:0]
+				lent.Done()
+			})
+			if err != nil {
+				cancel(errStopped)
+			}
 		}
+		lent.Wait()
 		added <- err
 	}()
 	f := filler{ctx: ctx, full: full, free: free}

@@ -97,7 +97,7 @@ func TestAReportEndsWithItsContextAndWithItsWriter(t *testing.T) {
 			}
 		}
 	}
-	if err := pump(ctx, endless, func([]event.Stored) error { return nil }); err == nil || ctx.Err() == nil {
+	if err := pump(ctx, endless, func(_ []event.Stored, release func()) error { release(); return nil }); err == nil || ctx.Err() == nil {
 		t.Errorf("cancelled: %v", err)
 	}
 	if err := pump(t.Context(), func(_ context.Context, each func(*event.Stored) error) error {
@@ -106,7 +106,7 @@ func TestAReportEndsWithItsContextAndWithItsWriter(t *testing.T) {
 				return err
 			}
 		}
-	}, func([]event.Stored) error { return io.ErrShortWrite }); err != io.ErrShortWrite { //nolint:errorlint // the very value
+	}, func(_ []event.Stored, release func()) error { release(); return io.ErrShortWrite }); err != io.ErrShortWrite { //nolint:errorlint // the very value
 		t.Errorf("the writer's fault becomes %v", err)
 	}
 	f := file{ctx: ctx, to: io.Discard, room: func(uint64) error { return nil }, note: func(int64) {}}
@@ -129,9 +129,11 @@ func TestAllocationsOfAnEventInAReport(t *testing.T) {
 	events := sample(batchRows)
 	for name, s := range map[string]sink{"parquet": newParquetEvents(io.Discard), "csv": newCSVEvents(io.Discard)} {
 		write := func() {
-			if err := s.add(events); err != nil {
+			released := make(chan struct{})
+			if err := s.add(events, func() { close(released) }); err != nil {
 				t.Fatal(err)
 			}
+			<-released
 		}
 		for range 2 * groupRows / batchRows { // buffers grow in the first row groups
 			write()

@@ -6,7 +6,7 @@ import (
 	"io"
 	"math"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// A row group is held in memory, compressed, until it is written.
+	// A row group is held in memory, compressed, until it is written. It ends with the batch that fills it.
 	groupRows  = 256 << 10
 	groupBytes = 96 << 20
 	pageBytes  = 1 << 20
@@ -46,18 +46,22 @@ func eventHeader() []string {
 var errTime = errors.New("an event has a time before 1677 or after 2262, which Parquet cannot hold: leave it out with from and to, or order CSV")
 
 // parquetEvents writes events column by column: text as it is, time in nanoseconds, what repeats as numbers of a dictionary, all of it zstd.
+// Data, which is most of it, is encoded and compressed beside the other columns, and neither waits for the other before the end of a row group.
 type parquetEvents struct {
-	w      *parquet.GenericWriter[any]
-	values [eventColumns][]parquet.Value
-	rows   int
-	bytes  int
+	w          *parquet.GenericWriter[any]
+	head, data encoder
+	rows       int // of the row group
+	bytes      int64
 }
 
 func newParquetEvents(w io.Writer) *parquetEvents {
 	text := parquet.String()
 	repeats := parquet.Encoded(text, &parquet.RLEDictionary)
 	document := parquet.Optional(parquet.JSON())
-	return &parquetEvents{w: newParquetWriter(w, eventHeader(), []parquet.Node{text, repeats, repeats, text, timestamp(), timestamp(), document, document})}
+	return &parquetEvents{
+		w:    newParquetWriter(w, eventHeader(), []parquet.Node{text, repeats, repeats, text, timestamp(), timestamp(), document, document}),
+		head: encoder{from: colID, to: colData}, data: encoder{from: colData, to: eventColumns},
+	}
 }
 
 // timestamp is a time in UTC. It is written as one without a zone, because DuckDB reads those that have one in microseconds.
@@ -94,61 +98,50 @@ func (o ordered) Fields() []parquet.Field {
 	return fields
 }
 
-// add encodes events. Data, which is most of it, is compressed beside the other columns.
-func (p *parquetEvents) add(events []event.Stored) error {
-	for len(events) > 0 {
-		n, bytes := p.fitting(events)
-		for i := range p.values {
-			p.values[i] = slices.Grow(p.values[i][:0], n)[:n]
-		}
-		if err := p.fill(events[:n]); err != nil {
-			return err
-		}
-		var beside sync.WaitGroup
-		var err error
-		beside.Go(func() { err = p.columns(colData, eventColumns) })
-		head := p.columns(colID, colData)
-		beside.Wait()
-		if err = errors.Join(err, head); err != nil {
-			return err
-		}
-		p.rows, p.bytes, events = p.rows+n, p.bytes+bytes, events[n:]
-		if p.rows >= groupRows || p.bytes >= groupBytes {
-			if err := p.group(); err != nil {
-				return err
-			}
-		}
+func (p *parquetEvents) add(events []event.Stored, release func()) error {
+	err := errors.Join(p.head.failed(), p.data.failed())
+	if err == nil && (p.rows >= groupRows || p.bytes >= groupBytes) {
+		err = p.group()
 	}
-	return nil
-}
-
-// fitting is how many of the events go into the row group, and their size.
-func (p *parquetEvents) fitting(events []event.Stored) (n, bytes int) {
-	for n < len(events) && p.rows+n < groupRows && p.bytes+bytes < groupBytes {
-		ev := &events[n]
-		bytes += len(ev.ID) + len(ev.Source) + len(ev.Type) + len(ev.Subject) + len(ev.Data) + len(ev.Extensions) + 16
-		n++
+	if err != nil {
+		release()
+		return err
 	}
-	return n, bytes
-}
-
-func (p *parquetEvents) fill(events []event.Stored) error {
+	p.rows += len(events)
 	for i := range events {
-		ev := &events[i]
-		p.values[colID][i] = textValue(ev.ID)
-		p.values[colSource][i] = textValue(ev.Source)
-		p.values[colType][i] = textValue(ev.Type)
-		p.values[colSubject][i] = textValue(ev.Subject)
-		happened, received := ev.Time.UnixNano(), ev.Received.UnixNano()
-		if !nanoseconds(ev.Time, happened) || !nanoseconds(ev.Received, received) {
-			return errTime
+		p.bytes += events[i].Size()
+	}
+	var gone atomic.Int32
+	w := work{columns: p.w.ColumnWriters(), events: events, release: func() {
+		if gone.Add(1) == 2 {
+			release()
 		}
-		p.values[colTime][i] = parquet.Int64Value(happened)
-		p.values[colReceived][i] = parquet.Int64Value(received)
-		p.values[colData][i] = optional(ev.Data)
-		p.values[colExtensions][i] = optional(ev.Extensions)
+	}}
+	p.data.put(w)
+	p.head.put(w)
+	return nil
+}
+
+// group ends a row group, and writes it.
+func (p *parquetEvents) group() error {
+	w := work{columns: p.w.ColumnWriters(), release: func() {}}
+	p.data.put(w)
+	p.head.put(w)
+	if err := errors.Join(p.head.wait(), p.data.wait()); err != nil {
+		return err
+	}
+	p.rows, p.bytes = 0, 0
+	if err := p.w.Flush(); err != nil {
+		return fmt.Errorf("encode: %w", err)
 	}
 	return nil
+}
+
+func (p *parquetEvents) close() error {
+	if err := p.group(); err != nil {
+		return err
+	}
+	return p.w.Close()
 }
 
 // nanoseconds says whether ns is the time, and none of the two that some readers take for infinity.
@@ -171,29 +164,4 @@ func optional(b []byte) parquet.Value {
 	v := parquet.ByteArrayValue(b)
 	v.SetDefinitionLevel(1)
 	return v
-}
-
-func (p *parquetEvents) columns(from, to int) error {
-	all := p.w.ColumnWriters()
-	for c := from; c < to; c++ {
-		if _, err := all[c].WriteRowValues(p.values[c]); err != nil {
-			return fmt.Errorf("encode: %w", err)
-		}
-	}
-	return nil
-}
-
-func (p *parquetEvents) group() error {
-	p.rows, p.bytes = 0, 0
-	if err := p.w.Flush(); err != nil {
-		return fmt.Errorf("encode: %w", err)
-	}
-	return nil
-}
-
-func (p *parquetEvents) close() error {
-	if err := p.group(); err != nil {
-		return err
-	}
-	return p.w.Close()
 }

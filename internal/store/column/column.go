@@ -19,8 +19,9 @@ const (
 	MaxBytes = 1 << 28
 	// MaxRows is the most rows that a column of texts may have.
 	MaxRows = 1 << 20
-	// MaxInts is the most that a column of numbers may have: rollups have had that many places of distinct values in a block.
-	MaxInts = 1 << 25
+	// MaxInts is the most that a column of numbers may have. Blocks of rollups had up to 8192 times some 7600 places of distinct values, which is
+	// what takes up the 16 KiB that a row keeps them in, before they were cut.
+	MaxInts = 1 << 26
 )
 
 // ErrCorrupt is wrapped by the errors of what does not read back: the bytes are not, or no longer, those that were written.

@@ -49,6 +49,6 @@ func (s *Store) ScanColumns(ctx context.Context, t tenant.ID, q store.ColumnScan
 }
 
 // Rows implements store.Rows.
-func (s *Store) Rows(ctx context.Context, t tenant.ID, f store.EventFilter, each func([]event.Stored, float64) error) error {
+func (s *Store) Rows(ctx context.Context, t tenant.ID, f store.EventFilter, each store.EachRows) error {
 	return s.events(ctx, t, 0, func(set *segment.Set) error { return s.reading.Rows(ctx, set, t, f, each) })
 }

@@ -98,13 +98,16 @@ func (s *Store) ScanColumns(ctx context.Context, t tenant.ID, q store.ColumnScan
 }
 
 // Rows implements store.Rows, as far as the store below does.
-func (s *Store) Rows(ctx context.Context, t tenant.ID, f store.EventFilter, each func([]event.Stored, float64) error) error {
+func (s *Store) Rows(ctx context.Context, t tenant.ID, f store.EventFilter, each store.EachRows) error {
 	given := false
 	return s.read(ctx, &given, func(e store.Events) error {
 		rows, ok := e.(store.Rows)
 		if !ok {
 			return store.ErrOneByOne
 		}
-		return rows.Rows(ctx, t, f, func(events []event.Stored, done float64) error { given = true; return each(events, done) })
+		return rows.Rows(ctx, t, f, func(events []event.Stored, done float64, release func()) error {
+			given = true
+			return each(events, done, release)
+		})
 	})
 }

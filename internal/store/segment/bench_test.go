@@ -100,7 +100,7 @@ func BenchmarkRead(b *testing.B) {
 		b.ReportAllocs()
 		defer cpu(b, rows)()
 		for b.Loop() {
-			if err := r.Rows(b.Context(), set, t, store.EventFilter{}, func([]event.Stored, float64) error { return nil }); err != nil {
+			if err := r.Rows(b.Context(), set, t, store.EventFilter{}, func(_ []event.Stored, _ float64, release func()) error { release(); return nil }); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -118,6 +118,7 @@ func (sc *columnScan) segments(ctx context.Context, blocks []*block) error {
 		lanes[i] = l
 		decoding.Go(func() {
 			defer close(l.full)
+			defer contained(&l.err)
 			l.err = sc.decode(ctx, l, blocks, i, len(lanes))
 		})
 	}

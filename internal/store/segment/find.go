@@ -88,6 +88,7 @@ func (r *Reader) find(ctx context.Context, s *Set, t tenant.ID, source, id strin
 
 // segments looks through every step-th segment. What was received later than what anybody has found need not be looked at.
 func (f *finding) segments(ctx context.Context, all []*Segment, from, step int) {
+	defer contained(&f.err)
 	for i := from; i < len(all) && f.err == nil; i += step {
 		if f.err = ctx.Err(); f.err == nil {
 			f.err = f.segment(all[i])

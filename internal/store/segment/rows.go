@@ -5,6 +5,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"sync"
 
 	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/store"
@@ -12,12 +13,12 @@ import (
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
-// rowBatches is how many batches there are: one is with the caller while the next is decoded.
-const rowBatches = 2
+// rowBatches is how many batches there are: the caller has one or two, and now and then takes long over one; the next are decoded meanwhile.
+const rowBatches = 4
 
 // Rows gives all events of a tenant that match, segment by segment in the order of the log, and those of a segment block by block as they lie in it,
 // sorted by type and time. The next block is decoded beside the callback, which runs in the caller's goroutine.
-func (r *Reader) Rows(ctx context.Context, s *Set, t tenant.ID, f store.EventFilter, each func([]event.Stored, float64) error) error {
+func (r *Reader) Rows(ctx context.Context, s *Set, t tenant.ID, f store.EventFilter, each store.EachRows) error {
 	x, ok := r.rows.Get().(*rowScan)
 	if !ok {
 		x = newRowScan()
@@ -37,14 +38,16 @@ type rowScan struct {
 	gone    int // rows of those units that were read
 
 	free, full chan *rowBatch
-	err        error // of the reading goroutine, for when it has closed full
+	lent       sync.WaitGroup // batches that the caller has
+	err        error          // of the reading goroutine, for when it has closed full
 }
 
 // rowBatch is events with the block that their texts are in.
 type rowBatch struct {
-	block  block
-	events []event.Stored
-	done   float64
+	block   block
+	events  []event.Stored
+	done    float64
+	release func() // gives it back
 }
 
 // unit is what is read at a time: a block of a segment, or a tail.
@@ -62,30 +65,39 @@ type span struct {
 	kind     string
 }
 
-func newRowScan() *rowScan { return &rowScan{d: column.NewDecoder()} }
+func newRowScan() *rowScan {
+	x := &rowScan{d: column.NewDecoder()}
+	for i := range x.batches {
+		b := &x.batches[i]
+		b.release = func() {
+			x.free <- b
+			x.lent.Done()
+		}
+	}
+	return x
+}
 
-func (x *rowScan) run(ctx context.Context, s *Set, t tenant.ID, m *match, each func([]event.Stored, float64) error) error {
+func (x *rowScan) run(ctx context.Context, s *Set, t tenant.ID, m *match, each store.EachRows) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	x.match, x.err = m, nil
 	x.plan(s, t)
-	defer x.forget()
 	x.free, x.full = make(chan *rowBatch, rowBatches), make(chan *rowBatch, rowBatches)
 	for i := range x.batches {
 		x.free <- &x.batches[i]
 	}
 	go x.read(ctx)
-	var err error
-	for b := range x.full {
-		if err == nil {
-			if err = each(b.events, b.done); err != nil {
-				cancel()
-			}
+	defer func() {
+		cancel()
+		for range x.full { // until the reading goroutine has ended
 		}
-		x.free <- b
-	}
-	if err != nil {
-		return err
+		x.lent.Wait()
+		x.forget()
+	}()
+	for b := range x.full {
+		x.lent.Add(1)
+		if err := each(b.events, b.done, b.release); err != nil {
+			return err
+		}
 	}
 	return x.err
 }
@@ -133,6 +145,7 @@ func (x *rowScan) plan(s *Set, t tenant.ID) {
 // read goes through all units, in a goroutine of its own.
 func (x *rowScan) read(ctx context.Context) {
 	defer close(x.full)
+	defer contained(&x.err)
 	for i := range x.units {
 		u := &x.units[i]
 		if u.view != nil {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/store"
@@ -36,7 +37,8 @@ func (k *kept) checkRows(r *Reader, g *generator, t tenant.ID) {
 	f := g.filter()
 	var got []event.Stored
 	last := 0.0
-	err := r.Rows(k.t.Context(), k.set(t), t, f, func(events []event.Stored, done float64) error {
+	err := r.Rows(k.t.Context(), k.set(t), t, f, func(events []event.Stored, done float64, release func()) error {
+		defer release()
 		if len(events) == 0 || done < last || done > 1 {
 			k.t.Fatalf("%d events at %g, behind %g", len(events), done, last)
 		}
@@ -66,7 +68,8 @@ func TestRowsOfSegmentsComeOneSegmentAfterTheOther(t *testing.T) {
 	k := kept{t: t, segments: []*Segment{sealed(t, b, tailOf(second)), sealed(t, b, tailOf(first))}, tails: []*Tail{tailOf(third)}}
 	var r Reader
 	last, n := uint64(0), 0
-	err := r.Rows(t.Context(), k.set("big"), "big", store.EventFilter{}, func(events []event.Stored, _ float64) error {
+	err := r.Rows(t.Context(), k.set("big"), "big", store.EventFilter{}, func(events []event.Stored, _ float64, release func()) error {
+		defer release()
 		n += len(events)
 		for i := range events {
 			if events[i].Seq < last {
@@ -93,15 +96,61 @@ func TestRowsEndWithTheirCallbackAndTheirContext(t *testing.T) {
 		var r Reader
 		mine := errors.New("mine")
 		calls := 0
-		if err := r.Rows(t.Context(), k.set("big"), "big", store.EventFilter{}, func([]event.Stored, float64) error { calls++; return mine }); err != mine || calls != 1 { //nolint:errorlint // as it is
+		if err := r.Rows(t.Context(), k.set("big"), "big", store.EventFilter{}, func(_ []event.Stored, _ float64, release func()) error { release(); calls++; return mine }); err != mine || calls != 1 { //nolint:errorlint // as it is
 			t.Errorf("%v after %d calls", err, calls)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		if err := r.Rows(ctx, k.set("big"), "big", store.EventFilter{}, func([]event.Stored, float64) error { cancel(); return nil }); !errors.Is(err, context.Canceled) {
+		if err := r.Rows(ctx, k.set("big"), "big", store.EventFilter{}, func(_ []event.Stored, _ float64, release func()) error { release(); cancel(); return nil }); !errors.Is(err, context.Canceled) {
 			t.Errorf("cancelled: %v", err)
 		}
 		k.checkRows(&r, g, "big") // with the memory of those that did not come to their end
 	}
+}
+
+func TestABatchOfRowsIsTheCallersUntilItIsReleased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGenerator(5)
+		k := kept{t: t}
+		for range 3 {
+			k.segments = append(k.segments, sealed(t, NewBuilder(), tailOf(g.events(3000))))
+		}
+		k.tails = []*Tail{tailOf(g.events(3000))}
+		type batch struct {
+			events, copies []event.Stored
+			release        func()
+		}
+		var r Reader
+		all, ended := make(chan batch, 1000), false
+		go func() {
+			err := r.Rows(t.Context(), k.set("big"), "big", store.EventFilter{}, func(events []event.Stored, _ float64, release func()) error {
+				b := batch{events: events, release: release}
+				for i := range events {
+					b.copies = append(b.copies, held(&events[i]))
+				}
+				all <- b
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			ended = true
+		}()
+		batches, rows := 0, 0
+		for synctest.Wait(); !ended; synctest.Wait() {
+			if n := len(all); n == 0 || n > rowBatches {
+				t.Fatalf("%d batches at a time of %d, after %d", n, rowBatches, batches)
+			}
+			b := <-all // the others are kept meanwhile
+			if d := differ(b.events, b.copies); d != "" {
+				t.Fatalf("while the next %d batches were read: %s", len(all), d)
+			}
+			batches, rows = batches+1, rows+len(b.events)
+			b.release()
+		}
+		if want := len(g.made.matching("big", store.EventFilter{})); rows != want || batches <= rowBatches || len(all) > 0 {
+			t.Errorf("%d rows in %d batches, want %d; %d were not released", rows, batches, want, len(all))
+		}
+	})
 }
 
 // What a scan of rows costs does not depend on how many there are: all of it is for the pipeline, nothing for a block or an event.
@@ -116,7 +165,11 @@ func TestAllocationsOfRowsAreTheSameForAnyNumberOfBlocks(t *testing.T) {
 		set := &Set{Segments: []*Segment{sealed(t, b, tailOf(all[:n]))}}
 		scan := func() {
 			rows := 0
-			err := x.run(t.Context(), set, "one", newMatch(store.EventFilter{}), func(events []event.Stored, _ float64) error { rows += len(events); return nil })
+			err := x.run(t.Context(), set, "one", newMatch(store.EventFilter{}), func(events []event.Stored, _ float64, release func()) error {
+				rows += len(events)
+				release()
+				return nil
+			})
 			if err != nil || rows != n {
 				t.Fatal(rows, err)
 			}

@@ -257,7 +257,8 @@ func everything(t testing.TB, s *Set) (answers []any, err error) {
 	failed = r.Identities(t.Context(), s, 1, time.Time{}, identitiesInto(&ids))
 	answers, err = append(answers, ids), cmp.Or(err, failed)
 	var rows []event.Stored
-	failed = r.Rows(t.Context(), s, "big", store.EventFilter{}, func(events []event.Stored, _ float64) error {
+	failed = r.Rows(t.Context(), s, "big", store.EventFilter{}, func(events []event.Stored, _ float64, release func()) error {
+		defer release()
 		for i := range events {
 			rows = append(rows, held(&events[i]))
 		}

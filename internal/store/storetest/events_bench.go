@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -137,14 +139,20 @@ func (b *bench) sameRows(t tenant.ID, f store.EventFilter, scanned []event.Store
 	}
 	var got []string
 	last := 0.0
-	err := rows.Rows(b.ctx, t, f, func(events []event.Stored, done float64) error {
+	var reading sync.WaitGroup // a batch is read beside the next, and the last one beside the end
+	err := rows.Rows(b.ctx, t, f, func(events []event.Stored, done float64, release func()) error {
 		if len(events) == 0 || done < last || done > 1 {
 			b.t.Errorf("a batch of %d rows at %g, behind %g", len(events), done, last)
 		}
 		last = done
-		for i := range events {
-			got = append(got, fmt.Sprintf("%#v", events[i]))
-		}
+		reading.Wait()
+		reading.Go(func() {
+			runtime.Gosched()
+			for i := range events {
+				got = append(got, fmt.Sprintf("%#v", events[i]))
+			}
+			release()
+		})
 		return nil
 	})
 	if errors.Is(err, store.ErrOneByOne) {
