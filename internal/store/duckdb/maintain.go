@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -16,41 +17,87 @@ import (
 func (s *Store) maintain(ctx context.Context, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	full := false
+	tasks := s.upkeep()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		full = s.keepUp(ctx, full)
+		s.keepUp(ctx, tasks)
 	}
 }
 
-// keepUp merges what is to be merged, and makes a checkpoint if one is due. Full says, from one call to the next, that it could not for want of room, which is told once.
-func (s *Store) keepUp(ctx context.Context, full bool) bool {
-	if s.sick.Load() != nil {
-		return full // what is in memory must not be written
+// upkeep is what there is to do again and again. A task that fails keeps no other from being done.
+func (s *Store) upkeep() []*task {
+	return []*task{
+		{what: "merging of segments", do: func(ctx context.Context) error { return s.mergeAll(ctx, s.mergeSegments) }},
+		{what: "merging of rollups", do: func(ctx context.Context) error { return s.mergeAll(ctx, s.mergeRollups) }},
+		{what: "checkpoint", do: func(ctx context.Context) error { return s.checkpointIfDue(ctx, s.now()) }},
 	}
-	what := "merging of segments"
-	err := s.mergeAll(ctx, s.mergeSegments)
-	if err == nil {
-		what, err = "merging of rollups", s.mergeAll(ctx, s.mergeRollups)
-	}
-	// A checkpoint may fit into the file as it is, and it frees the log: it is not kept waiting by a merge that has no room.
-	if err == nil || errors.Is(err, store.ErrFull) && !errors.Is(err, store.ErrBroken) {
-		if failed := s.checkpointIfDue(ctx, s.now()); failed != nil {
-			what, err = "checkpoint", failed
+}
+
+// keepUp does what is not resting.
+func (s *Store) keepUp(ctx context.Context, tasks []*task) {
+	for _, t := range tasks {
+		if s.sick.Load() != nil {
+			return // what is in memory must not be written
+		}
+		if t.rest > 0 {
+			t.rest--
+			continue
+		}
+		err := t.run(ctx)
+		switch say := t.after(err); {
+		case !say || ctx.Err() != nil:
+		case err == nil:
+			s.log.Info("events store: its upkeep works again", slog.String("what", t.what))
+		default:
+			s.log.Error("events store: upkeep failed, it is tried again", slog.String("what", t.what), slog.Any("error", err))
 		}
 	}
-	again := errors.Is(err, store.ErrFull)
+}
+
+// task is a part of the upkeep.
+type task struct {
+	what   string
+	do     func(context.Context) error
+	failed int  // how often one after the other
+	full   bool // the last time, for want of room
+	rest   int  // how often it is not done now
+}
+
+// mostRest is how many times, which are seconds, something that fails again and again is left alone: a merge may read hundreds of megabytes before it does.
+const mostRest = 300
+
+// run makes a panic an error, so that only the task fails.
+func (t *task) run(ctx context.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return t.do(ctx)
+}
+
+// after decides how long the task rests, and whether what has become of it is worth a line of the log. To look for room costs nothing: that is done each time,
+// and told once.
+func (t *task) after(err error) (say bool) {
+	full := errors.Is(err, store.ErrFull)
 	switch {
-	case err == nil && full:
-		s.log.Info("events store: there is room for its upkeep again")
-	case err != nil && ctx.Err() == nil && !(again && full):
-		s.log.Error("events store: upkeep failed, it is tried again", slog.String("what", what), slog.Any("error", err))
+	case err == nil:
+		say = t.failed > 0
+		t.failed = 0
+	case full:
+		say = !t.full
+		t.failed = 1
+	default:
+		say = true
+		t.rest = min(1<<min(t.failed, 30), mostRest) - 1
+		t.failed++
 	}
-	return again
+	t.full = full
+	return say
 }
 
 // mergeAll merges as long as there is something to merge.

@@ -1,7 +1,13 @@
 package duckdb
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,6 +27,44 @@ func TestACheckpointIsMadeWhenTheLogIsBigOrNothingElseHappens(t *testing.T) {
 		if got := checkpointDue(c.size, 100, c.idle); got != c.want {
 			t.Errorf("a log of %d after %v: due is %v", c.size, c.idle, got)
 		}
+	}
+}
+
+func TestUpkeepThatFailsRestsLongerEachTimeAndForWantOfRoomIsToldOnce(t *testing.T) {
+	broken, full := errors.New("a block is damaged"), fmt.Errorf("no room: %w", store.ErrFull)
+	var k task
+	for i, c := range []struct {
+		err  error
+		say  bool
+		rest int
+	}{
+		{nil, false, 0},
+		{broken, true, 0}, {broken, true, 1}, {broken, true, 3}, {broken, true, 7}, {broken, true, 15}, {broken, true, 31}, {broken, true, 63}, {broken, true, 127},
+		{broken, true, 255}, {broken, true, 299}, {broken, true, 299},
+		{nil, true, 0}, {nil, false, 0},
+		{full, true, 0}, {full, false, 0}, {full, false, 0}, {broken, true, 1}, {full, true, 0}, {nil, true, 0}, {broken, true, 0},
+	} {
+		k.rest = 0 // it is done again when it has rested
+		if say := k.after(c.err); say != c.say || k.rest != c.rest {
+			t.Errorf("%d: of %v something is said: %t, and it rests %d times; want %t, %d", i, c.err, say, k.rest, c.say, c.rest)
+		}
+	}
+}
+
+func TestATaskOfTheUpkeepThatFailsKeepsNoOtherFromBeingDone(t *testing.T) {
+	var log bytes.Buffer
+	s := &Store{log: slog.New(slog.NewTextHandler(&log, nil))}
+	done := 0
+	tasks := []*task{
+		{what: "panicking", do: func(context.Context) error { panic("no such block") }},
+		{what: "failing", do: func(context.Context) error { return errors.New("mine") }},
+		{what: "the rest", do: func(context.Context) error { done++; return nil }},
+	}
+	for range 8 {
+		s.keepUp(t.Context(), tasks)
+	}
+	if got := log.String(); done != 8 || strings.Count(got, "what=panicking") != 4 || strings.Count(got, "what=failing") != 4 || !strings.Contains(got, "no such block") {
+		t.Errorf("the rest was done %d times of 8:\n%s", done, got)
 	}
 }
 

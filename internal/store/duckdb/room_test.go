@@ -100,7 +100,9 @@ func TestFlushesAndCheckpointsWaitForRoomAndReadsDoNot(t *testing.T) {
 	f.must(f.flush())
 	log := sizeOf(path + ".wal")
 	free.Store(reserveMost + log - 1)
-	if !f.s.keepUp(t.Context(), false) || sizeOf(path+".wal") < log {
+	tasks := f.s.upkeep()
+	checkpoint := tasks[len(tasks)-1]
+	if f.s.keepUp(t.Context(), tasks); !checkpoint.full || sizeOf(path+".wal") < log {
 		t.Error("a checkpoint was made though there may not be room for it")
 	}
 	free.Store(reserveMost + 4<<20)
@@ -130,7 +132,7 @@ func TestFlushesAndCheckpointsWaitForRoomAndReadsDoNot(t *testing.T) {
 	free.Store(1 << 40)
 	f.must(f.commit(1))
 	f.must(f.flush())
-	if f.s.keepUp(t.Context(), true) || sizeOf(path+".wal") > 0 {
+	if f.s.keepUp(t.Context(), f.s.upkeep()); sizeOf(path+".wal") > 0 {
 		t.Error("no checkpoint with room again")
 	}
 	f.check()
@@ -332,7 +334,8 @@ func TestOnAFullDiskACheckpointIsMadeThatFitsIntoItsFile(t *testing.T) {
 	f.must(f.flush())
 	before := sizeOf(path)
 	free.Store(checkpointMark)
-	if s.keepUp(t.Context(), false) {
+	tasks := s.upkeep()
+	if s.keepUp(t.Context(), tasks); tasks[len(tasks)-1].full {
 		t.Error("a checkpoint found no room that needs none")
 	}
 	if sizeOf(path+".wal") > 0 || sizeOf(path) > before {
