@@ -39,18 +39,16 @@ func (t *Texts) AppendString(text string) {
 	t.ends = append(t.ends, uint32(len(t.data))) //nolint:gosec // at most MaxBytes
 }
 
-// Extend makes the text that End will add as the next row longer by part.
-func (t *Texts) Extend(part []byte) { t.data = append(t.data, part...) }
+// Open is all texts of plain texts one after the other, to append the next one to. Close adds what was appended as a row.
+func (t *Texts) Open() []byte { return t.data }
 
-// ExtendByte is Extend by one byte.
-func (t *Texts) ExtendByte(c byte) { t.data = append(t.data, c) }
-
-// End adds what Extend was given as a row.
-func (t *Texts) End() {
+// Close takes what Open's has become. Nothing may come between them.
+func (t *Texts) Close(data []byte) {
 	if len(t.ends) == 0 {
 		t.ends = append(t.ends, 0)
 	}
-	t.ends = append(t.ends, uint32(len(t.data))) //nolint:gosec // at most MaxBytes
+	t.data = data
+	t.ends = append(t.ends, uint32(len(data))) //nolint:gosec // at most MaxBytes
 }
 
 // Len is the number of rows.

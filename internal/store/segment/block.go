@@ -21,7 +21,7 @@ type block struct {
 	partition int
 	entry     *blockEntry
 	loaded    uint16
-	whole     bool // all documents are decoded
+	there     span // whose documents are decoded
 	*decoded       // nil before the first load of a block that nobody has lent any
 }
 
@@ -30,14 +30,14 @@ type decoded struct {
 	ints  [colFlags + 1][]int64
 	texts [columns]column.Texts
 	doc   shred.Reader
-	docs  column.Texts // of doc, once whole
+	docs  column.Texts // of doc, of the rows that are there
 	// What is read of the file: documents are decoded bit by bit, and need theirs as long as the block is read.
 	column, data []byte
 }
 
 // again makes the block another one, whose columns are decoded into the memory of this one.
 func (b *block) again(u *unit) {
-	b.seg, b.tenant, b.partition, b.entry, b.loaded, b.whole = u.seg, u.of.id, u.of.partition, u.entry, 0, false
+	b.seg, b.tenant, b.partition, b.entry, b.loaded, b.there = u.seg, u.of.id, u.of.partition, u.entry, 0, span{}
 }
 
 // lend gives a block memory that others have used.
@@ -52,7 +52,7 @@ func (r *Reader) lend(b *block) {
 func (r *Reader) takeBack(blocks ...*block) {
 	for _, b := range blocks {
 		r.decoded.Put(b.decoded)
-		b.decoded, b.loaded, b.whole = nil, 0, false
+		b.decoded, b.loaded, b.there = nil, 0, span{}
 	}
 }
 
@@ -138,26 +138,23 @@ func (b *block) put(ev *event.Stored, i int, kind string) {
 	ev.ID, ev.Source, ev.Subject, ev.Type = view(b.texts[colID].At(i)), view(b.texts[colSource].At(i)), view(b.texts[colSubject].At(i)), kind
 	ev.Time, ev.Received = time.Unix(0, b.ints[colTime][i]).UTC(), time.Unix(0, b.ints[colReceived][i]).UTC()
 	ev.Identified, ev.Data, ev.Extensions = flags&flagIdentified != 0, nil, nil
-	if b.whole && flags&flagData != 0 {
-		ev.Data = b.docs.At(i)
+	if flags&flagData != 0 && b.there.from <= i && i < b.there.to {
+		ev.Data = b.docs.At(i - b.there.from)
 	}
 	if b.loaded&(1<<colExtensions) != 0 && flags&flagExtensions != 0 {
 		ev.Extensions = b.texts[colExtensions].At(i)
 	}
 }
 
-// documents decodes the data of all rows.
-func (b *block) documents(d *column.Decoder) error {
-	if b.whole {
-		return nil
-	}
+// documents decodes the data of some rows, which are those that event and put then give it with.
+func (b *block) documents(d *column.Decoder, from, to int) error {
 	if err := b.load(d, 1<<colData); err != nil {
 		return err
 	}
-	if err := b.doc.Docs(&b.docs); err != nil {
+	if err := b.doc.Docs(&b.docs, from, to); err != nil {
 		return b.corrupt(colData, err)
 	}
-	b.whole = true
+	b.there = span{from: from, to: to}
 	return nil
 }
 

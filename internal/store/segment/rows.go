@@ -210,7 +210,7 @@ func (x *rowScan) fill(to *rowBatch) error {
 	if err := b.load(x.d, colsAll); err != nil {
 		return err
 	}
-	if err := b.documents(x.d); err != nil {
+	if err := b.documents(x.d, x.spans[0].from, x.spans[len(x.spans)-1].to); err != nil {
 		return err
 	}
 	for _, s := range x.spans {

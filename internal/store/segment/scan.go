@@ -378,7 +378,7 @@ func (r *Reader) All(ctx context.Context, seg *Segment, each func(*event.Stored)
 			if err := b.load(d, colsAll); err != nil {
 				return err
 			}
-			if err := b.documents(d); err != nil {
+			if err := b.documents(d, 0, b.len()); err != nil {
 				return err
 			}
 			for row := range b.len() {

@@ -29,7 +29,7 @@ func TestAllocationsOfDecodingInTheSteadyState(t *testing.T) {
 		if err := r.Reset(src, len(docs)); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.Docs(&all); err != nil {
+		if err := r.Docs(&all, 0, r.Len()); err != nil {
 			t.Fatal(err)
 		}
 		for _, path := range [][]string{{"status"}, {"amount"}, {"card"}, {"nowhere"}} {

@@ -129,7 +129,7 @@ func BenchmarkDocs(b *testing.B) {
 		if err := r.Reset(src, len(docs)); err != nil {
 			b.Fatal(err)
 		}
-		if err := r.Docs(&all); err != nil {
+		if err := r.Docs(&all, 0, r.Len()); err != nil {
 			b.Fatal(err)
 		}
 	}

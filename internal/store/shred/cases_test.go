@@ -81,7 +81,7 @@ func TestAnEncoderAndAReaderAreReused(t *testing.T) {
 			if err := r.Reset(src, len(docs)); err != nil {
 				t.Fatal(err)
 			}
-			if err := r.Docs(&all); err != nil {
+			if err := r.Docs(&all, 0, r.Len()); err != nil {
 				t.Fatal(err)
 			}
 			for k, want := range docs {
@@ -376,7 +376,7 @@ func TestDamageIsAnErrorOrOtherTextsButNoPanic(t *testing.T) {
 		}
 		err := r.Reset(src, len(docs))
 		if err == nil {
-			err = errors.Join(r.Docs(&all), r.Path(&v, 0, r.Len(), "status"), r.Path(&v, 0, r.Len(), "card"))
+			err = errors.Join(r.Docs(&all, 0, r.Len()), r.Path(&v, 0, r.Len(), "status"), r.Path(&v, 0, r.Len(), "card"))
 		}
 		if err == nil {
 			_, err = r.Numbers(nil, 0, r.Len(), "amount")

@@ -188,10 +188,7 @@ func (s *slot) mix(spare *column.Texts) {
 	if s.mode == modeStrings {
 		spare.Reset()
 		for i := range s.values.Len() {
-			spare.ExtendByte('"')
-			spare.Extend(s.values.At(i))
-			spare.ExtendByte('"')
-			spare.End()
+			spare.Close(append(append(append(spare.Open(), '"'), s.values.At(i)...), '"'))
 		}
 		s.values, *spare = *spare, s.values
 	}
@@ -244,13 +241,14 @@ func (e *Encoder) write(dst []byte) []byte {
 		if s.row == rowWhole {
 			continue
 		}
+		all := e.skeletons.Open()
 		for k, part := range s.parts {
 			if k > 0 {
-				e.skeletons.ExtendByte(mark)
+				all = append(all, mark)
 			}
-			e.skeletons.Extend(part)
+			all = append(all, part...)
 		}
-		e.skeletons.End()
+		e.skeletons.Close(all)
 		for k := range s.slots {
 			before := len(e.body)
 			e.body = e.columns.AppendTexts(e.body, &s.slots[k].values)

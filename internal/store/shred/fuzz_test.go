@@ -26,7 +26,7 @@ func FuzzReader(f *testing.F) {
 			t.Fatalf("%d rows, want %d", r.Len(), n)
 		}
 		var all column.Texts
-		err := r.Docs(&all)
+		err := r.Docs(&all, 0, r.Len())
 		if err != nil && !errors.Is(err, column.ErrCorrupt) {
 			t.Fatal(err)
 		}

@@ -20,6 +20,7 @@ type Reader struct {
 	texts   stored // those that are whole
 
 	skeletons    column.Texts
+	parts        []byte // of the shapes that are parted
 	modes, sizes []int64
 	scratch      []byte
 	targets      []target // of a path, by shape
@@ -32,6 +33,8 @@ type known struct {
 	skeleton []byte
 	first    int // of its slots among those of all shapes
 	slots    int
+	parted   bool
+	rest     []byte // behind the last value, once it is parted
 }
 
 // stored is a column of the block.
@@ -40,6 +43,7 @@ type stored struct {
 	rows    int
 	mode    mode
 	decoded bool
+	before  []byte // what a text has between the value before and this one, once its shape is parted
 	values  column.Texts
 	numeric bool // floats are the values, or those of the dictionary's texts
 	floats  []float64
@@ -113,7 +117,7 @@ func (r *Reader) rank(shapes int) error {
 }
 
 func (r *Reader) openShapes() (slots int) {
-	r.shapes = r.shapes[:0]
+	r.shapes, r.parts = r.shapes[:0], r.parts[:0]
 	for i := range r.skeletons.Len() {
 		s := known{skeleton: r.skeletons.At(i), first: slots}
 		s.slots = bytes.Count(s.skeleton, []byte{mark})
@@ -162,30 +166,58 @@ func (r *Reader) decode(s *stored) error {
 // Len is the number of rows.
 func (r *Reader) Len() int { return len(r.rows) }
 
-// Docs reads all texts into dst, whatever that held.
-func (r *Reader) Docs(dst *column.Texts) error {
-	dst.Reset()
-	if err := r.decode(&r.texts); err != nil {
-		return err
+// mark notes in present what some rows are, and decodes those that are whole.
+func (r *Reader) mark(from, to int) error {
+	r.present = slices.Grow(r.present[:0], len(r.counts))[:len(r.counts)]
+	clear(r.present)
+	for _, row := range r.rows[from:to] {
+		r.present[row] = true
 	}
-	for i := range r.slots {
-		if err := r.decode(&r.slots[i]); err != nil {
+	if r.present[rowWhole] {
+		return r.decode(&r.texts)
+	}
+	return nil
+}
+
+// fill decodes what the texts of a shape have at its marks, and parts the rest of them at those.
+func (r *Reader) fill(s *known) error {
+	r.part(s)
+	for k := s.first; k < s.first+s.slots; k++ {
+		if err := r.decode(&r.slots[k]); err != nil {
 			return err
 		}
 	}
-	for i, row := range r.rows {
+	return nil
+}
+
+// Docs reads the texts of the rows from (inclusive) to (exclusive) into dst, whatever that held.
+func (r *Reader) Docs(dst *column.Texts, from, to int) error {
+	dst.Reset()
+	if err := r.mark(from, to); err != nil {
+		return err
+	}
+	for i := range r.shapes {
+		if !r.present[rowShapes+i] {
+			continue
+		}
+		if err := r.fill(&r.shapes[i]); err != nil {
+			return err
+		}
+	}
+	for i, row := range r.rows[from:to] {
+		rank := int(r.ranks[from+i])
 		switch row {
 		case rowNil:
 			dst.Append(nil)
 		case rowWhole:
-			dst.Append(r.texts.values.At(int(r.ranks[i])))
+			dst.Append(r.texts.values.At(rank))
 		default:
 			s := &r.shapes[row-rowShapes]
-			r.scratch = r.append(r.scratch[:0], s, s.skeleton, s.first, int(r.ranks[i]))
-			if dst.Bytes()+len(r.scratch) > column.MaxBytes {
+			all := r.text(dst.Open(), s, rank)
+			if len(all) > column.MaxBytes {
 				return corrupt("texts are too long")
 			}
-			dst.Append(r.scratch)
+			dst.Close(all)
 		}
 	}
 	return nil
@@ -203,13 +235,47 @@ func (r *Reader) Doc(dst []byte, row int) ([]byte, error) {
 		return append(dst, r.texts.values.At(int(r.ranks[row]))...), nil
 	default:
 		s := &r.shapes[kind-rowShapes]
-		for k := s.first; k < s.first+s.slots; k++ {
-			if err := r.decode(&r.slots[k]); err != nil {
-				return dst, err
-			}
+		if err := r.fill(s); err != nil {
+			return dst, err
 		}
-		return r.append(dst, s, s.skeleton, s.first, int(r.ranks[row])), nil
+		return r.text(dst, s, int(r.ranks[row])), nil
 	}
+}
+
+// part cuts the skeleton of a shape at its marks. The quotes of strings are part of what is around them.
+func (r *Reader) part(s *known) {
+	if s.parted {
+		return
+	}
+	cut := func(text []byte, before, behind bool) []byte {
+		from := len(r.parts)
+		if before {
+			r.parts = append(r.parts, '"')
+		}
+		r.parts = append(r.parts, text...)
+		if behind {
+			r.parts = append(r.parts, '"')
+		}
+		return r.parts[from:len(r.parts):len(r.parts)]
+	}
+	quoted, rest := false, s.skeleton
+	for k := s.first; k < s.first+s.slots; k++ {
+		v, at := &r.slots[k], bytes.IndexByte(rest, mark)
+		v.before = cut(rest[:at], quoted, v.mode == modeStrings)
+		quoted, rest = v.mode == modeStrings, rest[at+1:]
+	}
+	s.rest, s.parted = cut(rest, quoted, false), true
+}
+
+// text appends the text of a row whose shape is filled.
+func (r *Reader) text(dst []byte, s *known, rank int) []byte {
+	slots := r.slots[s.first : s.first+s.slots]
+	for k := range slots {
+		v := &slots[k]
+		dst = append(dst, v.before...)
+		dst = append(dst, v.values.At(rank)...)
+	}
+	return append(dst, s.rest...)
 }
 
 // append appends a stretch of a shape, whose first mark is that of slot, with the values that a row has there.

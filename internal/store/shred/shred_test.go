@@ -2,6 +2,7 @@ package shred
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -52,7 +53,7 @@ func check(t testing.TB, docs [][]byte) []byte {
 		t.Fatal(err)
 	}
 	var all column.Texts
-	if err := r.Docs(&all); err != nil {
+	if err := r.Docs(&all, 0, r.Len()); err != nil {
 		t.Fatal(err)
 	}
 	for i, want := range docs {
@@ -62,6 +63,19 @@ func check(t testing.TB, docs [][]byte) []byte {
 		}
 		if got := all.At(i); !bytes.Equal(got, want) || (got == nil) != (want == nil) || !bytes.Equal(one, want) {
 			t.Fatalf("row %d is\n%q, alone\n%q, want\n%q", i, got, one, want)
+		}
+	}
+	for _, part := range [][2]int{{0, len(docs) / 3}, {len(docs) / 3, len(docs) / 2}, {len(docs) / 2, len(docs)}, {len(docs), len(docs)}} {
+		if err := r.Reset(b, len(docs)); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Docs(&all, part[0], part[1]); err != nil || all.Len() != part[1]-part[0] {
+			t.Fatalf("rows %v are %d, %v", part, all.Len(), err)
+		}
+		for i, want := range docs[part[0]:part[1]] {
+			if got := all.At(i); !bytes.Equal(got, want) || (got == nil) != (want == nil) {
+				t.Fatalf("row %d of %v is\n%q, want\n%q", i, part, got, want)
+			}
 		}
 	}
 	return b
@@ -78,5 +92,30 @@ func TestVendorLikeTextsReadBackAndAreSmall(t *testing.T) {
 	t.Logf("%.2f bytes an event of %.0f", size, float64(total)/float64(len(docs)))
 	if size > 20 {
 		t.Errorf("%.2f bytes an event, want at most 20", size)
+	}
+}
+
+func TestOfTheTextsOfSomeRowsOnlyWhatTheyHaveIsDecoded(t *testing.T) {
+	var docs [][]byte
+	for i := range 200 {
+		docs = append(docs, fmt.Appendf(nil, `{"a":%d}`, i))
+	}
+	for i := range 200 {
+		docs = append(docs, fmt.Appendf(nil, `{"b":%d}`, i))
+	}
+	var r Reader
+	if err := r.Reset(NewEncoder().Append(nil, docs), len(docs)); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.slots) != 2 {
+		t.Fatalf("%d slots", len(r.slots))
+	}
+	r.slots[r.shapes[r.rows[200]-rowShapes].first].src = []byte("damage")
+	var all column.Texts
+	if err := r.Docs(&all, 0, 200); err != nil || string(all.At(199)) != `{"a":199}` {
+		t.Errorf("the first half: %v", err)
+	}
+	if err := r.Docs(&all, 0, 201); !errors.Is(err, column.ErrCorrupt) {
+		t.Errorf("with one more: %v", err)
 	}
 }

@@ -111,14 +111,12 @@ func (r *Reader) Path(dst *Values, from, to int, path ...string) error {
 	return r.plain(dst, from, to, path)
 }
 
-// aim finds the path in the shapes that some rows have, and decodes those of the rows that are whole.
+// aim finds the path in the shapes that some rows have.
 func (r *Reader) aim(from, to int, path []string) error {
 	r.targets = slices.Grow(r.targets[:0], len(r.shapes))[:len(r.shapes)]
 	clear(r.targets)
-	r.present = slices.Grow(r.present[:0], len(r.counts))[:len(r.counts)]
-	clear(r.present)
-	for _, row := range r.rows[from:to] {
-		r.present[row] = true
+	if err := r.mark(from, to); err != nil {
+		return err
 	}
 	for i := range r.shapes {
 		s, t := &r.shapes[i], &r.targets[i]
@@ -133,9 +131,6 @@ func (r *Reader) aim(from, to int, path []string) error {
 		if s.skeleton[v.from] != mark {
 			t.stretch = s.skeleton[v.from:v.to]
 		}
-	}
-	if r.present[rowWhole] {
-		return r.decode(&r.texts)
 	}
 	return nil
 }
