@@ -57,24 +57,37 @@ func (e *encoder) wait() error {
 }
 
 func (e *encoder) run() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for len(e.queue) > 0 {
-		w, failed := e.queue[0], e.err != nil
-		e.queue = slices.Delete(e.queue, 0, 1)
-		e.mu.Unlock()
-		var err error
+	for {
+		w, failed, ok := e.next()
+		if !ok {
+			return
+		}
 		if !failed {
-			err = e.do(w)
+			e.fail(e.do(w))
 		}
 		w.release()
-		e.mu.Lock()
-		if err != nil {
-			e.err = err
-		}
 		e.undone.Done()
 	}
-	e.running = false
+}
+
+// next is what is to be done, which a failure before it has made needless.
+func (e *encoder) next() (w work, failed, ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.running = len(e.queue) > 0; !e.running {
+		return work{}, false, false
+	}
+	w = e.queue[0]
+	e.queue = slices.Delete(e.queue, 0, 1)
+	return w, e.err != nil, true
+}
+
+func (e *encoder) fail(err error) {
+	if err != nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.err = err
+	}
 }
 
 func (e *encoder) do(w work) error {

@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"runtime/debug"
 	"strings"
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/store"
+	"github.com/pulsestream/pulsestream/internal/store/pieces"
 )
 
 // maintain merges files and makes checkpoints until ctx ends.
@@ -72,11 +72,7 @@ const mostRest = 300
 
 // run makes a panic an error, so that only the task fails.
 func (t *task) run(ctx context.Context) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
-		}
-	}()
+	defer pieces.Contained(&err)
 	return t.do(ctx)
 }
 

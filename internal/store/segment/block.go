@@ -3,7 +3,6 @@ package segment
 import (
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/event"
@@ -177,11 +176,4 @@ func (b *block) corrupt(col int, err error) error {
 func (b *block) openDocuments(d *column.Decoder, raw []byte) error {
 	b.doc.Use(d)
 	return b.doc.Reset(raw, b.len())
-}
-
-// contained makes a panic of a goroutine that reads an error of what it read for, and only that fails. The error has the stack, for the log.
-func contained(err *error) {
-	if p := recover(); p != nil {
-		*err = fmt.Errorf("panic while events were read: %v\n%s", p, debug.Stack())
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/store/column"
+	"github.com/pulsestream/pulsestream/internal/store/pieces"
 	"github.com/pulsestream/pulsestream/internal/store/shred"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
@@ -118,7 +119,7 @@ func (sc *columnScan) segments(ctx context.Context, blocks []*block) error {
 		lanes[i] = l
 		decoding.Go(func() {
 			defer close(l.full)
-			defer contained(&l.err)
+			defer pieces.Contained(&l.err)
 			l.err = sc.decode(ctx, l, blocks, i, len(lanes))
 		})
 	}

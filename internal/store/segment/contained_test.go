@@ -35,7 +35,7 @@ func TestAPanicWhileABlockIsReadIsAnErrorOfWhoAsked(t *testing.T) {
 	file := k.segments[0].File
 	for name, ask := range asks {
 		k.segments[0].File = nil
-		if err := ask(); err == nil || !strings.HasPrefix(err.Error(), "panic while events were read: ") || !strings.Contains(err.Error(), "pieces.(*File).") {
+		if err := ask(); err == nil || !strings.HasPrefix(err.Error(), "panic: ") || !strings.Contains(err.Error(), "pieces.(*File).") {
 			t.Errorf("%s of a segment without a file: %v", name, err)
 		}
 		k.segments[0].File = file

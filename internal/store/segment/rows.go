@@ -10,6 +10,7 @@ import (
 	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/store/column"
+	"github.com/pulsestream/pulsestream/internal/store/pieces"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
@@ -23,8 +24,9 @@ func (r *Reader) Rows(ctx context.Context, s *Set, t tenant.ID, f store.EventFil
 	if !ok {
 		x = newRowScan()
 	}
-	defer r.rows.Put(x)
-	return x.run(ctx, s, t, newMatch(f), each)
+	err := x.run(ctx, s, t, newMatch(f), each)
+	r.rows.Put(x) // unless each has panicked
+	return err
 }
 
 // rowScan reads whole blocks one after the other, always into the same memory.
@@ -79,6 +81,7 @@ func newRowScan() *rowScan {
 
 func (x *rowScan) run(ctx context.Context, s *Set, t tenant.ID, m *match, each store.EachRows) error {
 	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	x.match, x.err = m, nil
 	x.plan(s, t)
 	x.free, x.full = make(chan *rowBatch, rowBatches), make(chan *rowBatch, rowBatches)
@@ -86,20 +89,19 @@ func (x *rowScan) run(ctx context.Context, s *Set, t tenant.ID, m *match, each s
 		x.free <- &x.batches[i]
 	}
 	go x.read(ctx)
-	defer func() {
-		cancel()
-		for range x.full { // until the reading goroutine has ended
-		}
-		x.lent.Wait()
-		x.forget()
-	}()
+	var err error
 	for b := range x.full {
+		if err != nil {
+			continue // until the reading goroutine has ended
+		}
 		x.lent.Add(1)
-		if err := each(b.events, b.done, b.release); err != nil {
-			return err
+		if err = each(b.events, b.done, b.release); err != nil {
+			cancel()
 		}
 	}
-	return x.err
+	x.lent.Wait()
+	x.forget()
+	return cmp.Or(err, x.err)
 }
 
 // forget lets go of what was read, but not of the memory.
@@ -145,7 +147,7 @@ func (x *rowScan) plan(s *Set, t tenant.ID) {
 // read goes through all units, in a goroutine of its own.
 func (x *rowScan) read(ctx context.Context) {
 	defer close(x.full)
-	defer contained(&x.err)
+	defer pieces.Contained(&x.err)
 	for i := range x.units {
 		u := &x.units[i]
 		if u.view != nil {
