@@ -124,7 +124,7 @@ func (a *api) metricRoutes() {
 	registerDelete(a, operation{path: "/v1/metrics/{slug}", id: "delete-metric", tag: tag, permission: auth.MetricsWrite, summary: "Remove a metric", errors: []int{http.StatusConflict}}, a.Catalog.DeleteMetric)
 	register(a, operation{method: http.MethodGet, path: "/v1/metrics/{slug}/query", id: "query-metric", query: true, tag: tag, permission: auth.MetricsRead,
 		summary: "A metric over time", description: "Points are `[unix_ms of the step's start, value or null]`.",
-		errors: []int{http.StatusNotFound}}, a.queryMetric)
+		errors: []int{http.StatusNotFound, http.StatusServiceUnavailable}}, a.queryMetric)
 }
 
 // fills is how far a tenant's metrics are filled, by generation.

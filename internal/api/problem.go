@@ -81,6 +81,10 @@ func (a *api) problem(err error) *web.Problem {
 			p.Errors = append(p.Errors, web.FieldError{Location: "body." + f.Field, Message: f.Message})
 		}
 		return p
+	case errors.Is(err, query.ErrBusy):
+		p := web.NewProblem(http.StatusServiceUnavailable, capitalised(err.Error())+".")
+		p.RetryAfter = 5 * time.Second
+		return p
 	case errors.Is(err, store.ErrUnavailable):
 		p := web.NewProblem(http.StatusServiceUnavailable, "The store of events is being opened again or rebuilt; events are taken as before. Ask again in a moment.")
 		p.RetryAfter = time.Second

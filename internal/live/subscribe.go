@@ -60,6 +60,8 @@ func (c *conn) refusal(id string, err error) errorFrame {
 		return errorFrame{id, "error", r.code, r.detail}
 	case errors.As(err, &limit):
 		return errorFrame{id, "error", "too_much", limit.Detail}
+	case errors.Is(err, query.ErrBusy):
+		return errorFrame{id, "error", "busy", err.Error()}
 	case errors.Is(err, errTooMany):
 		return errorFrame{id, "error", "too_many_subscriptions", err.Error()}
 	}

@@ -31,6 +31,7 @@ type Engine struct {
 	TimeLimit time.Duration
 	limits    *limits // nil: the default ones
 	plans     columnPlans
+	reading   gate
 }
 
 // Run answers q about the metric of p. The error is a *LimitError when q takes more work than one query may.
@@ -267,6 +268,12 @@ func (r *run) readRaw(ctx context.Context, c *collector, s segment) error {
 	types, some := r.types()
 	if !some {
 		return nil
+	}
+	if s.to.Sub(s.from) > time.Minute { // the ends of a range that is read from rollups are shorter, and wait for nobody
+		if err := r.engine.reading.enter(ctx, r.tenant, mostReading(), patience); err != nil {
+			return err
+		}
+		defer r.engine.reading.leave(r.tenant)
 	}
 	if r.engine.Columns != nil {
 		if scan, ok := r.newColumnScan(c, &r.engine.plans); ok {

@@ -248,7 +248,7 @@ func (s *Service) write(ctx context.Context, j *job) {
 	case ctx.Err() != nil: // a clean end of the server is not the report's fault
 		at.State, at.Rows, at.Bytes = Queued, 0, 0
 		at.Attempts--
-	case errors.Is(err, store.ErrUnavailable) && at.Attempts < maxRuns:
+	case (errors.Is(err, store.ErrUnavailable) || errors.Is(err, query.ErrBusy)) && at.Attempts < maxRuns:
 		at.State, at.Rows, at.Bytes = Queued, 0, 0
 	default:
 		at.State, at.FinishedAt, at.Reason = Failed, s.cfg.Now().UTC(), reason(err)
@@ -275,6 +275,8 @@ func reason(err error) string {
 		return limit.Detail
 	case errors.As(err, &bad):
 		return bad.Error()
+	case errors.Is(err, query.ErrBusy):
+		return "too many questions read events while it was written: order it again in a moment"
 	case errors.Is(err, store.ErrUnavailable):
 		return "the store of events was not available: order it again when /readyz says nothing of a rebuild"
 	}
