@@ -17,9 +17,12 @@ import (
 	"github.com/pulsestream/pulsestream/internal/auth"
 	"github.com/pulsestream/pulsestream/internal/catalog"
 	"github.com/pulsestream/pulsestream/internal/egress"
+	"github.com/pulsestream/pulsestream/internal/query"
+	"github.com/pulsestream/pulsestream/internal/series"
 	"github.com/pulsestream/pulsestream/internal/signin"
 	"github.com/pulsestream/pulsestream/internal/signin/oidc"
 	"github.com/pulsestream/pulsestream/internal/signin/saml"
+	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/store/sqlite"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
@@ -56,11 +59,19 @@ func start(t *testing.T, s setup) *instance {
 	c := catalog.New(things, func(tenant.ID) {}, s.now)
 	handler := api.Handler(api.Deps{Log: log, Now: s.now, Keys: auth.NewKeys(things, nil), Keyring: auth.NewKeyring(things, s.now), Sessions: auth.NewSessions(things),
 		People: signin.New(signin.Config{Catalog: c, Log: log, Now: s.now}), OIDC: oidc.New(egress.New(s.allow), s.now), SAML: saml.NewSources(fetch(egress.New(s.allow)), s.now), Tickets: auth.NewTickets(), Catalog: c,
+		Registry: catalog.NewRegistry(c, log), Query: &query.Engine{Events: busy{}},
 		PublicURL: s.public, Metrics: http.NotFoundHandler(), Rebuilding: func() *api.Rebuilding { return nil }, Without: api.Without{Ingest: true}}, http.NotFoundHandler())
 	i := &instance{Server: httptest.NewServer(handler), t: t}
 	t.Cleanup(i.Close)
 	i.base = i.URL
 	return i
+}
+
+// busy is a store that is asked too much.
+type busy struct{ query.Events }
+
+func (busy) Rollups(context.Context, tenant.ID, store.RollupQuery, func(*series.Rollup) error) error {
+	return query.ErrBusy
 }
 
 // fetch gets metadata of identity providers through a guard, as the server does.

@@ -35,6 +35,7 @@ type rig struct {
 	store  *duckdb.Store
 	server *httptest.Server
 	woken  atomic.Int32
+	busy   atomic.Bool
 	seq    uint64
 	offset store.Offset
 }
@@ -61,7 +62,7 @@ func newRig(t testing.TB) *rig {
 	set := metric.NewSet(programs)
 	r := &rig{t: t, store: s}
 	r.hub = live.New(live.Config{
-		Log: slog.New(slog.DiscardHandler), Now: time.Now, Store: s, Query: &query.Engine{Events: s}, Span: 15 * time.Minute, Partitions: 1,
+		Log: slog.New(slog.DiscardHandler), Now: time.Now, Store: s, Query: &querier{&query.Engine{Events: s}, &r.busy}, Span: 15 * time.Minute, Partitions: 1,
 		Metrics:  func(context.Context, tenant.ID) (*metric.Set, error) { return set, nil },
 		Open:     func(context.Context, tenant.ID) ([]any, error) { return []any{}, nil },
 		Incident: func(_ context.Context, _ tenant.ID, id string) (any, error) { return map[string]string{"id": id}, nil },
@@ -75,6 +76,19 @@ func newRig(t testing.TB) *rig {
 	}))
 	t.Cleanup(func() { r.hub.Close(); r.server.Close(); cancel(); <-done })
 	return r
+}
+
+// querier answers, or is busy.
+type querier struct {
+	*query.Engine
+	busy *atomic.Bool
+}
+
+func (q *querier) Aggregates(ctx context.Context, t tenant.ID, p *metric.Program, what query.Query) ([]query.Group, error) {
+	if q.busy.Load() {
+		return nil, query.ErrBusy
+	}
+	return q.Engine.Aggregates(ctx, t, p, what)
 }
 
 // publish gives the hub n events of a type and time as the next log message.
@@ -355,6 +369,21 @@ func TestWhatIsWrongWithASubscriptionIsSaid(t *testing.T) {
 		if f := c.next(); f.Op != "error" || f.Code != x.code || f.Detail == "" {
 			t.Errorf("%s: %+v, want %s", x.send, f, x.code)
 		}
+	}
+}
+
+func TestASubscriptionThatGetsNoTurnToReadIsToldSoAndMayAskAgain(t *testing.T) {
+	r := newRig(t)
+	c := r.dial("t")
+	r.busy.Store(true)
+	c.send(`{"op":"subscribe","id":"x","metric":"events","step":"10s","since":"1h"}`)
+	if f := c.next(); f.Op != "error" || f.Code != "busy" || !strings.Contains(f.Detail, "ask again") {
+		t.Errorf("%+v", f)
+	}
+	r.busy.Store(false)
+	c.send(`{"op":"subscribe","id":"x","metric":"events","step":"10s","since":"1h"}`)
+	if f := c.next(); f.Op != "snapshot" {
+		t.Errorf("%+v", f)
 	}
 }
 

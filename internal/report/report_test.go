@@ -16,6 +16,7 @@ import (
 	_ "github.com/duckdb/duckdb-go/v2" //nolint:depguard // that DuckDB reads the files is what is promised
 
 	"github.com/pulsestream/pulsestream/internal/event"
+	"github.com/pulsestream/pulsestream/internal/query"
 	"github.com/pulsestream/pulsestream/internal/report"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/tenant"
@@ -286,11 +287,11 @@ func TestAStoreThatIsNotThereIsAskedAgainAndAFaultIsNotToldInFull(t *testing.T) 
 	for _, c := range []struct {
 		fail   error
 		reason string
-	}{{store.ErrUnavailable, "was not available"}, {errors.New("secret of /var/lib"), "has been logged"}} {
+	}{{store.ErrUnavailable, "was not available"}, {query.ErrBusy, "too many questions"}, {errors.New("secret of /var/lib"), "has been logged"}} {
 		r := newRig(t, &events{all: odd(), fail: c.fail}, nil)
 		r.run()
 		got := r.wait(r.order("acme", report.Order{Kind: report.Events, Format: report.Parquet}), report.Done, report.Failed)
-		if want := map[bool]int{true: 3, false: 1}[errors.Is(c.fail, store.ErrUnavailable)]; got.State != report.Failed || !strings.Contains(got.Reason, c.reason) || got.Attempts != want {
+		if want := map[bool]int{true: 3, false: 1}[errors.Is(c.fail, store.ErrUnavailable) || errors.Is(c.fail, query.ErrBusy)]; got.State != report.Failed || !strings.Contains(got.Reason, c.reason) || got.Attempts != want {
 			t.Errorf("%v: %+v", c.fail, got)
 		}
 	}
