@@ -86,9 +86,10 @@ func layout() []place {
 			"alert":  "incidents are a topic",
 		}},
 		{name: "report", may: []string{"query", "series", "tenant"}, beyond: map[string]string{
-			"event":  "a report of events has them as they are stored",
-			"metric": "a report of a metric is the answer of a query, which needs the metric",
-			"store":  "the types of the seam, by which events are read",
+			"event":   "a report of events has them as they are stored",
+			"metric":  "a report of a metric is the answer of a query, which needs the metric",
+			"store":   "the types of the seam, by which events are read",
+			"contain": "a fault of an encoder is its report's",
 		}},
 		{name: "notify", may: []string{"alert"}, beyond: map[string]string{
 			"tenant": "a channel belongs to a tenant",
@@ -130,6 +131,7 @@ func layout() []place {
 		{name: "store/segment", may: append([]string{"store/column", "store/shred", "store/pieces"}, nouns...), beyond: map[string]string{
 			"store":   "the seam whose questions about events it answers",
 			"offheap": "where events in memory are",
+			"contain": "a fault of reading is that question's",
 		}},
 		{name: "store/rollup", may: append([]string{"store/column", "store/pieces"}, nouns...), beyond: map[string]string{
 			"store": "the seam whose questions about rollups it answers",
@@ -140,6 +142,7 @@ func layout() []place {
 			"store/rollup":  "where it has its rollups",
 			"store/pieces":  "what may be wrong with the files of both",
 			"offheap":       "where what is not on disk yet is kept",
+			"contain":       "a fault of one task of the upkeep is that task's",
 			"alert":         "rules and incidents are among what it keeps",
 		}},
 		{name: "store/postgres/pgtest"},
@@ -174,6 +177,7 @@ func layout() []place {
 		{name: "limit/*", may: []string{"limit", "tenant"}},
 		{name: "egress"},
 		{name: "offheap"},
+		{name: "contain"},
 		{name: "event", may: []string{"tenant"}},
 		{name: "series", may: []string{"tenant"}},
 		{name: "metric", may: []string{"tenant"}, beyond: map[string]string{

@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -70,14 +71,19 @@ func (h *Hub) older(ctx context.Context, t tenant.ID, v *view, from, boundary ti
 	q := v.query
 	q.From, q.To = from, boundary
 	p := tenant.Partition(t, h.cfg.Partitions)
-	for range 3 {
+	for i := range 3 {
 		before, err := h.cfg.Store.Partition(ctx, p)
 		if err != nil {
 			return nil, 0, err
 		}
-		if groups, err = h.cfg.Query.Aggregates(ctx, t, v.program, q); err != nil {
+		answer, err := h.cfg.Query.Aggregates(ctx, t, v.program, q)
+		if errors.Is(err, query.ErrBusy) && i > 0 {
+			break // the one before will do
+		}
+		if err != nil {
 			return nil, 0, err
 		}
+		groups = answer
 		after, err := h.cfg.Store.Partition(ctx, p)
 		if err != nil {
 			return nil, 0, err

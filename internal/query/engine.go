@@ -37,8 +37,10 @@ type Engine struct {
 // Run answers q about the metric of p. The error is a *LimitError when q takes more work than one query may.
 func (e *Engine) Run(ctx context.Context, t tenant.ID, p *metric.Program, q Query) (Result, error) {
 	r := e.newRun(t, p, &q)
+	r.patience = patience
 	ctx, cancel := r.within(ctx)
 	defer cancel()
+	defer r.leave()
 	result, err := r.answer(ctx)
 	return result, r.overtime(ctx, err)
 }
@@ -78,8 +80,10 @@ func (r *run) answer(ctx context.Context) (Result, error) {
 // those with the largest totals first, and one of all others last if there are any and q.Other holds. The groups are the caller's.
 func (e *Engine) Aggregates(ctx context.Context, t tenant.ID, p *metric.Program, q Query) ([]Group, error) {
 	r := e.newRun(t, p, &q)
+	r.patience = shortPatience
 	ctx, cancel := r.within(ctx)
 	defer cancel()
+	defer r.leave()
 	groups, err := r.aggregates(ctx)
 	return groups, r.overtime(ctx, err)
 }
@@ -115,6 +119,9 @@ type run struct {
 	project projection
 	scanned int
 	limits  limits
+	// Whether it has its turn to read events, which it keeps, and how long it waits for that.
+	reading  bool
+	patience time.Duration
 }
 
 func (e *Engine) newRun(t tenant.ID, p *metric.Program, q *Query) *run {
@@ -270,10 +277,9 @@ func (r *run) readRaw(ctx context.Context, c *collector, s segment) error {
 		return nil
 	}
 	if s.to.Sub(s.from) > time.Minute { // the ends of a range that is read from rollups are shorter, and wait for nobody
-		if err := r.engine.reading.enter(ctx, r.tenant, mostReading(), patience); err != nil {
+		if err := r.enter(ctx); err != nil {
 			return err
 		}
-		defer r.engine.reading.leave(r.tenant)
 	}
 	if r.engine.Columns != nil {
 		if scan, ok := r.newColumnScan(c, &r.engine.plans); ok {
@@ -291,6 +297,22 @@ func (r *run) readRaw(ctx context.Context, c *collector, s segment) error {
 	scan.Types, scan.From, scan.To = types, s.from, s.to
 	one := raw{run: r, c: c}
 	return r.engine.Events.Scan(ctx, r.tenant, scan, one.event)
+}
+
+// enter waits for the turn to read events, once for all that the question reads.
+func (r *run) enter(ctx context.Context) error {
+	if r.reading {
+		return nil
+	}
+	err := r.engine.reading.enter(ctx, r.tenant, mostReading(), r.patience)
+	r.reading = err == nil
+	return err
+}
+
+func (r *run) leave() {
+	if r.reading {
+		r.engine.reading.leave(r.tenant, mostReading())
+	}
 }
 
 // raw computes a query from events as they are.

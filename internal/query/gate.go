@@ -14,11 +14,17 @@ import (
 // ErrBusy says that a question did not get its turn to read events.
 var ErrBusy = errors.New("too many questions read events at the moment: ask again in a moment, or for a step of whole minutes, which is not read from events")
 
-// patience is how long a question waits for its turn.
-const patience = 10 * time.Second
+// How long a question waits for its turn: one whose asker does nothing else meanwhile, and one on a connection on which others wait behind it.
+const (
+	patience      = 10 * time.Second
+	shortPatience = 2 * time.Second
+)
 
 // mostReading is how many questions of an Engine read events at the same time: one computes while another waits for the disk.
 func mostReading() int { return 2 * runtime.GOMAXPROCS(0) }
+
+// share is how many of so many a tenant may have at the same time: others are not to wait for one whose questions take long.
+func share(most int) int { return max(1, most/2) }
 
 // gate bounds how many questions read events at the same time. With more than the processors can serve all of them become slower and hold memory, until each takes
 // longer than it may and none is answered. Those that wait go by how many their tenant has reading, and then in the order in which they came. The zero gate is ready.
@@ -59,14 +65,14 @@ func (g *gate) enter(ctx context.Context, t tenant.ID, most int, patience time.D
 	if errors.Is(err, ErrBusy) {
 		return nil // its turn came at the last moment
 	}
-	g.pass(t)
+	g.pass(t, most)
 	return err
 }
 
 func (g *gate) ask(t tenant.ID, most int) (w *waiter, free bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.total < most {
+	if g.total < most && g.reading[t] < share(most) {
 		g.begin(t)
 		return nil, true
 	}
@@ -75,10 +81,10 @@ func (g *gate) ask(t tenant.ID, most int) (w *waiter, free bool) {
 	return w, false
 }
 
-func (g *gate) leave(t tenant.ID) {
+func (g *gate) leave(t tenant.ID, most int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.pass(t)
+	g.pass(t, most)
 }
 
 func (g *gate) begin(t tenant.ID) {
@@ -89,8 +95,8 @@ func (g *gate) begin(t tenant.ID) {
 	g.total++
 }
 
-// pass ends a question's reading, and has the next one begin.
-func (g *gate) pass(t tenant.ID) {
+// pass ends a question's reading, and has the next one begin that may.
+func (g *gate) pass(t tenant.ID, most int) {
 	if g.reading[t]--; g.reading[t] == 0 {
 		delete(g.reading, t)
 	}
@@ -105,6 +111,9 @@ func (g *gate) pass(t tenant.ID) {
 		}
 	}
 	w := g.waiting[next]
+	if g.reading[w.tenant] >= share(most) {
+		return
+	}
 	g.waiting = slices.Delete(g.waiting, next, next+1)
 	g.begin(w.tenant)
 	close(w.turn)

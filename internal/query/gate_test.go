@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -30,12 +31,12 @@ func (r *readers) ask(ctx context.Context, t tenant.ID, name string) <-chan erro
 	end, told := make(chan struct{}), make(chan error, 1)
 	r.ends[name] = end
 	go func() {
-		err := r.gate.enter(ctx, t, 2, 10*time.Second)
+		err := r.gate.enter(ctx, t, 4, 10*time.Second)
 		told <- err
 		if err == nil {
 			r.order = append(r.order, name)
 			<-end
-			r.gate.leave(t)
+			r.gate.leave(t, 4)
 		}
 	}()
 	synctest.Wait()
@@ -50,16 +51,34 @@ func (r *readers) end(name string) {
 func TestQuestionsThatReadEventsTakeTurnsByTenant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r readers
-		for _, name := range []string{"a1", "a2", "a3", "a4", "a5"} {
+		for _, name := range []string{"a1", "a2", "a3", "a4"} { // half of the four turns are one tenant's at most
 			r.ask(t.Context(), "a", name)
 		}
-		r.ask(t.Context(), "b", "b1")
-		r.ask(t.Context(), "b", "b2")
-		for _, name := range []string{"a1", "a2", "b1", "a3", "b2", "a4", "a5"} {
-			r.end(name)
+		for _, name := range []string{"b1", "c1"} {
+			r.ask(t.Context(), tenant.ID(name[:1]), name)
 		}
-		if want := []string{"a1", "a2", "b1", "a3", "b2", "a4", "a5"}; !slices.Equal(r.order, want) {
-			t.Errorf("%v, want %v", r.order, want)
+		for _, name := range []string{"c2", "d1"} {
+			r.ask(t.Context(), tenant.ID(name[:1]), name)
+		}
+		began := func(want ...string) {
+			t.Helper()
+			if !slices.Equal(r.order, want) {
+				t.Fatalf("%v have begun, want %v", r.order, want)
+			}
+		}
+		began("a1", "a2", "b1", "c1")
+		r.end("b1") // of those that wait, the tenant with the fewest comes first
+		began("a1", "a2", "b1", "c1", "d1")
+		r.end("a1")
+		began("a1", "a2", "b1", "c1", "d1", "a3")
+		r.end("d1")
+		began("a1", "a2", "b1", "c1", "d1", "a3", "c2")
+		r.end("c1") // a has its half
+		began("a1", "a2", "b1", "c1", "d1", "a3", "c2")
+		r.end("a2")
+		began("a1", "a2", "b1", "c1", "d1", "a3", "c2", "a4")
+		for _, name := range []string{"a3", "c2", "a4"} {
+			r.end(name)
 		}
 		if r.gate.total != 0 || len(r.gate.reading) != 0 || len(r.gate.waiting) != 0 {
 			t.Errorf("when all have left: %+v", &r.gate)
@@ -73,7 +92,7 @@ func TestAQuestionThatGetsNoTurnIsToldSoAndOneWhoseAskerHasGoneLeavesTheRow(t *t
 		r.ask(t.Context(), "a", "first")
 		r.ask(t.Context(), "a", "second")
 		ctx, cancel := context.WithCancel(t.Context())
-		gone, late := r.ask(ctx, "a", "gone"), r.ask(t.Context(), "b", "late")
+		gone, late := r.ask(ctx, "a", "gone"), r.ask(t.Context(), "a", "late")
 		cancel()
 		if err := <-gone; !errors.Is(err, context.Canceled) {
 			t.Errorf("gone: %v", err)
@@ -126,8 +145,9 @@ func TestWhenTooManyReadEventsOthersAreToldAndRollupsAnswerStill(t *testing.T) {
 			_, err := e.Run(t.Context(), acme, program, q)
 			return err
 		}
-		read := make(chan error, mostReading())
-		for range mostReading() {
+		half := share(mostReading())
+		read := make(chan error, half)
+		for range half {
 			go func() { read <- ask("2026-03-04T10:00:00Z", "10s") }()
 		}
 		synctest.Wait()
@@ -140,13 +160,56 @@ func TestWhenTooManyReadEventsOthersAreToldAndRollupsAnswerStill(t *testing.T) {
 			t.Errorf("from rollups: %v after %s", err, time.Since(began))
 		}
 		close(s.end)
-		for range mostReading() {
+		for range half {
 			if err := <-read; err != nil {
 				t.Error(err)
 			}
 		}
-		if err := ask("2026-03-04T10:00:00Z", "10s"); err != nil {
-			t.Errorf("afterwards: %v", err)
+		if err := ask("2026-03-04T10:00:00Z", "10s"); err != nil || e.reading.total != 0 {
+			t.Errorf("afterwards: %v, and %d read", err, e.reading.total)
+		}
+	})
+}
+
+// wide is a store of events of many steps. While it reads them for the first time others take all turns that are left, and more wait.
+type wide struct {
+	stuck
+	engine *Engine
+	reads  int
+}
+
+func (w *wide) Scan(_ context.Context, _ tenant.ID, scan store.Scan, each func(*event.Stored) error) error {
+	if w.reads++; w.reads == 1 {
+		for i := range 3 * mostReading() {
+			w.engine.reading.ask(tenant.ID(fmt.Sprint("other", i)), mostReading())
+		}
+	}
+	for i := range 100 {
+		ev := event.Stored{Event: event.Event{Type: "visit", Time: scan.From.Add(time.Duration(i) * 10 * time.Second)}}
+		if !ev.Time.Before(scan.To) {
+			break
+		}
+		if err := each(&ev); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestAQuestionThatReadsSeveralTimesKeepsItsTurn(t *testing.T) {
+	program := compile(t, metric.Definition{ID: 1, Slug: "visits", EventTypes: []string{"visit"}})
+	synctest.Test(t, func(t *testing.T) {
+		w := &wide{}
+		w.engine = &Engine{Events: w, limits: &limits{points: 1e6, scanned: 1e6, rawGroups: 1000, scalars: 5, sketches: 5, kept: 1000}}
+		q, errs := Parse(values("from=2026-03-04T10:00:00Z&to=2026-03-04T11:00:00Z&step=10s"), program.Definition(), at("2026-03-04T12:00:00Z"))
+		if errs != nil {
+			t.Fatal(errs)
+		}
+		if _, err := w.engine.Run(t.Context(), acme, program, q); err != nil || w.reads < 3 {
+			t.Errorf("%v after %d reads", err, w.reads)
+		}
+		if g := &w.engine.reading; g.reading[acme] != 0 || g.total != mostReading() || len(g.waiting) != 2*mostReading() {
+			t.Errorf("afterwards %d read, %d of them its own, and %d wait", g.total, g.reading[acme], len(g.waiting))
 		}
 	})
 }

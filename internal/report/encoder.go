@@ -7,6 +7,7 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
+	"github.com/pulsestream/pulsestream/internal/contain"
 	"github.com/pulsestream/pulsestream/internal/event"
 )
 
@@ -22,10 +23,11 @@ type encoder struct {
 	undone  sync.WaitGroup
 }
 
-// work is events to encode; without any, the end of a row group.
+// work is events to encode, or the end of a row group.
 type work struct {
 	columns []*parquet.ColumnWriter
 	events  []event.Stored
+	end     bool
 	release func()
 }
 
@@ -90,7 +92,8 @@ func (e *encoder) fail(err error) {
 	}
 }
 
-func (e *encoder) do(w work) error {
+func (e *encoder) do(w work) (err error) {
+	defer contain.Panic(&err)
 	for part := range slices.Chunk(w.events, valuesRows) {
 		for c := e.from; c < e.to; c++ {
 			if err := e.fill(c, part); err != nil {
@@ -101,7 +104,7 @@ func (e *encoder) do(w work) error {
 			}
 		}
 	}
-	if len(w.events) > 0 {
+	if !w.end {
 		return nil
 	}
 	for c := e.from; c < e.to; c++ { // what is left is compressed here, and not by one column after the other

@@ -46,6 +46,9 @@ func (s *Service) events(ctx context.Context, j *job, r *Report, w io.Writer) er
 	if errors.Is(err, store.ErrOneByOne) {
 		err = s.scan(ctx, j, r, out)
 	}
+	if err != nil && ctx.Err() != nil {
+		return errors.Join(context.Cause(ctx), err)
+	}
 	if err != nil {
 		return err
 	}

@@ -2,13 +2,16 @@ package report
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/pulsestream/pulsestream/internal/event"
+	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
@@ -112,6 +115,44 @@ func TestAReportEndsWithItsContextAndWithItsWriter(t *testing.T) {
 	f := file{ctx: ctx, to: io.Discard, room: func(uint64) error { return nil }, note: func(int64) {}}
 	if _, err := f.Write([]byte("x")); err == nil {
 		t.Error("a write after the end")
+	}
+}
+
+// endless is a store whose batches have no end.
+type endless struct{ store.Events }
+
+func (endless) Rows(ctx context.Context, _ tenant.ID, _ store.EventFilter, each store.EachRows) error {
+	events := sample(10)
+	for ctx.Err() == nil {
+		if err := each(events, 0, func() {}); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+func TestAReportThatTakesTooLongSaysSo(t *testing.T) {
+	for _, format := range []Format{Parquet, CSV} {
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Millisecond, errTooLong)
+		defer cancel()
+		s := &Service{cfg: Config{Events: endless{}}}
+		err := s.events(ctx, &job{}, &Report{Tenant: "acme", Order: Order{Format: format}}, io.Discard)
+		if got := reason(err); got == "" || !errors.Is(err, errTooLong) || !strings.Contains(got, "longer than an hour") {
+			t.Errorf("%s: %v, %q", format, err, got)
+		}
+	}
+}
+
+func TestAPanicOfAnEncoderIsAnErrorOfItsReport(t *testing.T) {
+	p := newParquetEvents(io.Discard)
+	p.data.to = eventColumns + 1 // a column that there is not
+	released := 0
+	err := p.add(sample(10), func() { released++ })
+	if err == nil {
+		err = p.close()
+	}
+	if !strings.HasPrefix(err.Error(), "panic: ") || released != 1 {
+		t.Errorf("%v; released %d times", err, released)
 	}
 }
 

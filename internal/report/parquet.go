@@ -124,7 +124,7 @@ func (p *parquetEvents) add(events []event.Stored, release func()) error {
 
 // group ends a row group, and writes it.
 func (p *parquetEvents) group() error {
-	w := work{columns: p.w.ColumnWriters(), release: func() {}}
+	w := work{columns: p.w.ColumnWriters(), end: true, release: func() {}}
 	p.data.put(w)
 	p.head.put(w)
 	if err := errors.Join(p.head.wait(), p.data.wait()); err != nil {

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pulsestream/pulsestream/internal/contain"
 	"github.com/pulsestream/pulsestream/internal/store"
-	"github.com/pulsestream/pulsestream/internal/store/pieces"
 )
 
 // maintain merges files and makes checkpoints until ctx ends.
@@ -31,9 +31,9 @@ func (s *Store) maintain(ctx context.Context, every time.Duration) {
 // upkeep is what there is to do again and again. A task that fails keeps no other from being done.
 func (s *Store) upkeep() []*task {
 	return []*task{
-		{what: "merging of segments", do: func(ctx context.Context) error { return s.mergeAll(ctx, s.mergeSegments) }},
-		{what: "merging of rollups", do: func(ctx context.Context) error { return s.mergeAll(ctx, s.mergeRollups) }},
-		{what: "checkpoint", do: func(ctx context.Context) error { return s.checkpointIfDue(ctx, s.now()) }},
+		{what: "merging of segments", most: mergeRest, do: func(ctx context.Context) error { return s.mergeAll(ctx, s.mergeSegments) }},
+		{what: "merging of rollups", most: mergeRest, do: func(ctx context.Context) error { return s.mergeAll(ctx, s.mergeRollups) }},
+		{what: "checkpoint", most: shortRest, do: func(ctx context.Context) error { return s.checkpointIfDue(ctx, s.now()) }},
 	}
 }
 
@@ -62,36 +62,39 @@ func (s *Store) keepUp(ctx context.Context, tasks []*task) {
 type task struct {
 	what   string
 	do     func(context.Context) error
+	most   int  // how often it is left out at most
 	failed int  // how often one after the other
 	full   bool // the last time, for want of room
 	rest   int  // how often it is not done now
 }
 
-// mostRest is how many times, which are seconds, something that fails again and again is left alone: a merge may read hundreds of megabytes before it does.
-const mostRest = 300
+// How many times, which are seconds, something that fails again and again is left out at most. A merge may read hundreds of megabytes before it fails; what waits
+// for room is to go on soon when there is some.
+const (
+	mergeRest = 300
+	shortRest = 10
+)
 
 // run makes a panic an error, so that only the task fails.
 func (t *task) run(ctx context.Context) (err error) {
-	defer pieces.Contained(&err)
+	defer contain.Panic(&err)
 	return t.do(ctx)
 }
 
-// after decides how long the task rests, and whether what has become of it is worth a line of the log. To look for room costs nothing: that is done each time,
-// and told once.
+// after decides how long the task rests, and whether what has become of it is worth a line of the log: want of room is told once.
 func (t *task) after(err error) (say bool) {
 	full := errors.Is(err, store.ErrFull)
-	switch {
-	case err == nil:
+	if err == nil {
 		say = t.failed > 0
-		t.failed = 0
-	case full:
-		say = !t.full
-		t.failed = 1
-	default:
-		say = true
-		t.rest = min(1<<min(t.failed, 30), mostRest) - 1
-		t.failed++
+		t.failed, t.full = 0, false
+		return say
 	}
+	say, most := !full || !t.full, t.most
+	if full {
+		most = min(most, shortRest)
+	}
+	t.rest = min(1<<min(t.failed, 30), most) - 1
+	t.failed++
 	t.full = full
 	return say
 }

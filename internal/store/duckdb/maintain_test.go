@@ -32,7 +32,7 @@ func TestACheckpointIsMadeWhenTheLogIsBigOrNothingElseHappens(t *testing.T) {
 
 func TestUpkeepThatFailsRestsLongerEachTimeAndForWantOfRoomIsToldOnce(t *testing.T) {
 	broken, full := errors.New("a block is damaged"), fmt.Errorf("no room: %w", store.ErrFull)
-	var k task
+	k := task{most: mergeRest}
 	for i, c := range []struct {
 		err  error
 		say  bool
@@ -42,7 +42,7 @@ func TestUpkeepThatFailsRestsLongerEachTimeAndForWantOfRoomIsToldOnce(t *testing
 		{broken, true, 0}, {broken, true, 1}, {broken, true, 3}, {broken, true, 7}, {broken, true, 15}, {broken, true, 31}, {broken, true, 63}, {broken, true, 127},
 		{broken, true, 255}, {broken, true, 299}, {broken, true, 299},
 		{nil, true, 0}, {nil, false, 0},
-		{full, true, 0}, {full, false, 0}, {full, false, 0}, {broken, true, 1}, {full, true, 0}, {nil, true, 0}, {broken, true, 0},
+		{full, true, 0}, {full, false, 1}, {full, false, 3}, {full, false, 7}, {full, false, 9}, {broken, true, 31}, {full, true, 9}, {nil, true, 0}, {broken, true, 0},
 	} {
 		k.rest = 0 // it is done again when it has rested
 		if say := k.after(c.err); say != c.say || k.rest != c.rest {
@@ -56,8 +56,8 @@ func TestATaskOfTheUpkeepThatFailsKeepsNoOtherFromBeingDone(t *testing.T) {
 	s := &Store{log: slog.New(slog.NewTextHandler(&log, nil))}
 	done := 0
 	tasks := []*task{
-		{what: "panicking", do: func(context.Context) error { panic("no such block") }},
-		{what: "failing", do: func(context.Context) error { return errors.New("mine") }},
+		{what: "panicking", most: mergeRest, do: func(context.Context) error { panic("no such block") }},
+		{what: "failing", most: mergeRest, do: func(context.Context) error { return errors.New("mine") }},
 		{what: "the rest", do: func(context.Context) error { done++; return nil }},
 	}
 	for range 8 {

@@ -6,10 +6,10 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/pulsestream/pulsestream/internal/contain"
 	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/store/column"
-	"github.com/pulsestream/pulsestream/internal/store/pieces"
 	"github.com/pulsestream/pulsestream/internal/store/shred"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
@@ -119,7 +119,7 @@ func (sc *columnScan) segments(ctx context.Context, blocks []*block) error {
 		lanes[i] = l
 		decoding.Go(func() {
 			defer close(l.full)
-			defer pieces.Contained(&l.err)
+			defer contain.Panic(&l.err)
 			l.err = sc.decode(ctx, l, blocks, i, len(lanes))
 		})
 	}

@@ -7,9 +7,9 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/pulsestream/pulsestream/internal/contain"
 	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/store/column"
-	"github.com/pulsestream/pulsestream/internal/store/pieces"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
@@ -89,7 +89,7 @@ func (r *Reader) find(ctx context.Context, s *Set, t tenant.ID, source, id strin
 
 // segments looks through every step-th segment. What was received later than what anybody has found need not be looked at.
 func (f *finding) segments(ctx context.Context, all []*Segment, from, step int) {
-	defer pieces.Contained(&f.err)
+	defer contain.Panic(&f.err)
 	for i := from; i < len(all) && f.err == nil; i += step {
 		if f.err = ctx.Err(); f.err == nil {
 			f.err = f.segment(all[i])

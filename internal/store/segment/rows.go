@@ -7,14 +7,14 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/pulsestream/pulsestream/internal/contain"
 	"github.com/pulsestream/pulsestream/internal/event"
 	"github.com/pulsestream/pulsestream/internal/store"
 	"github.com/pulsestream/pulsestream/internal/store/column"
-	"github.com/pulsestream/pulsestream/internal/store/pieces"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
-// rowBatches is how many batches there are: the caller has one or two, and now and then takes long over one; the next are decoded meanwhile.
+// rowBatches is how many batches there are: the caller has some, and now and then takes long over one; the next are decoded meanwhile.
 const rowBatches = 4
 
 // Rows gives all events of a tenant that match, segment by segment in the order of the log, and those of a segment block by block as they lie in it,
@@ -81,7 +81,6 @@ func newRowScan() *rowScan {
 
 func (x *rowScan) run(ctx context.Context, s *Set, t tenant.ID, m *match, each store.EachRows) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	x.match, x.err = m, nil
 	x.plan(s, t)
 	x.free, x.full = make(chan *rowBatch, rowBatches), make(chan *rowBatch, rowBatches)
@@ -89,16 +88,20 @@ func (x *rowScan) run(ctx context.Context, s *Set, t tenant.ID, m *match, each s
 		x.free <- &x.batches[i]
 	}
 	go x.read(ctx)
-	var err error
-	for b := range x.full {
-		if err != nil {
-			continue // until the reading goroutine has ended
-		}
-		x.lent.Add(1)
-		if err = each(b.events, b.done, b.release); err != nil {
-			cancel()
+	end := func() { // of the reading goroutine
+		cancel()
+		for range x.full {
 		}
 	}
+	defer end() // also when each panics
+	var err error
+	for b := range x.full {
+		x.lent.Add(1)
+		if err = each(b.events, b.done, b.release); err != nil {
+			break
+		}
+	}
+	end()
 	x.lent.Wait()
 	x.forget()
 	return cmp.Or(err, x.err)
@@ -147,7 +150,7 @@ func (x *rowScan) plan(s *Set, t tenant.ID) {
 // read goes through all units, in a goroutine of its own.
 func (x *rowScan) read(ctx context.Context) {
 	defer close(x.full)
-	defer pieces.Contained(&x.err)
+	defer contain.Panic(&x.err)
 	for i := range x.units {
 		u := &x.units[i]
 		if u.view != nil {

@@ -212,12 +212,10 @@ func (r *Reader) Docs(dst *column.Texts, from, to int) error {
 		case rowWhole:
 			dst.Append(r.texts.values.At(rank))
 		default:
-			s := &r.shapes[row-rowShapes]
-			all := r.text(dst.Open(), s, rank)
-			if len(all) > column.MaxBytes {
-				return corrupt("texts are too long")
-			}
-			dst.Close(all)
+			dst.Close(r.text(dst.Open(), &r.shapes[row-rowShapes], rank))
+		}
+		if dst.Bytes() > column.MaxBytes {
+			return corrupt("texts are too long")
 		}
 	}
 	return nil
