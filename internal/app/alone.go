@@ -66,6 +66,7 @@ func (a *App) alone(ctx context.Context, secrets config.Secrets) error {
 	cached := query.NewCache(events, query.CacheConfig{Now: opts.Now})
 	a.cache.Store(cached)
 	engine := &query.Engine{Events: cached, Columns: events}
+	seen.questions(engine.Stats)
 	incidents := &api.Incidents{Events: events, Catalog: a.catalog, Queue: things.Queue()}
 	types := channels(allow)
 	notifier := a.newNotifier(things, events, types, keep(things))

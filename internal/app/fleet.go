@@ -198,6 +198,7 @@ func (m *member) api(context.Context) error {
 	}
 	cached := query.NewCache(m.events, query.CacheConfig{Now: m.opts.Now})
 	engine := &query.Engine{Events: cached}
+	m.seen.questions(engine.Stats)
 	incidents := &api.Incidents{Events: m.events, Catalog: m.catalog, Queue: m.things.Queue()}
 	types := channels(allow)
 	m.whileRunning(m.deps.Signing.Run)

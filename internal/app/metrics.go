@@ -12,6 +12,7 @@ import (
 
 	"github.com/pulsestream/pulsestream/internal/api"
 	"github.com/pulsestream/pulsestream/internal/notify"
+	"github.com/pulsestream/pulsestream/internal/query"
 	"github.com/pulsestream/pulsestream/internal/tenant"
 )
 
@@ -60,6 +61,17 @@ func (t *telemetry) notifications(stats func() notify.Stats) {
 	count("pulsestream_notifications_delivered_total", "Notifications delivered.", func(s notify.Stats) float64 { return float64(s.Delivered) })
 	count("pulsestream_notifications_retried_total", "Attempts that failed and will be repeated.", func(s notify.Stats) float64 { return float64(s.Retried) })
 	count("pulsestream_notifications_dead_total", "Notifications given up.", func(s notify.Stats) float64 { return float64(s.Dead) })
+}
+
+// questions adds what is known of those that read events.
+func (t *telemetry) questions(stats func() query.EngineStats) {
+	gauge := func(name, help string, value func(query.EngineStats) float64) {
+		t.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(stats()) }))
+	}
+	gauge("pulsestream_queries_reading", "Queries that read events at the moment.", func(s query.EngineStats) float64 { return float64(s.Reading) })
+	gauge("pulsestream_queries_waiting", "Queries that wait for their turn to read events.", func(s query.EngineStats) float64 { return float64(s.Waiting) })
+	t.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "pulsestream_queries_refused_total",
+		Help: "Queries that did not get their turn to read events, and were told to come again."}, func() float64 { return float64(stats().Refused) }))
 }
 
 // pressure adds whether events are refused.

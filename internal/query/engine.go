@@ -34,6 +34,9 @@ type Engine struct {
 	reading   gate
 }
 
+// Stats says what its questions do at the moment.
+func (e *Engine) Stats() EngineStats { return e.reading.stats() }
+
 // Run answers q about the metric of p. The error is a *LimitError when q takes more work than one query may.
 func (e *Engine) Run(ctx context.Context, t tenant.ID, p *metric.Program, q Query) (Result, error) {
 	r := e.newRun(t, p, &q)

@@ -33,6 +33,19 @@ type gate struct {
 	reading map[tenant.ID]int
 	total   int
 	waiting []*waiter
+	refused uint64
+}
+
+// EngineStats is about questions that read more than a minute of events.
+type EngineStats struct {
+	Reading, Waiting int
+	Refused          uint64 // ErrBusy, since the start
+}
+
+func (g *gate) stats() EngineStats {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return EngineStats{g.total, len(g.waiting), g.refused}
 }
 
 type waiter struct {
@@ -60,6 +73,9 @@ func (g *gate) enter(ctx context.Context, t tenant.ID, most int, patience time.D
 	defer g.mu.Unlock()
 	if i := slices.Index(g.waiting, w); i >= 0 {
 		g.waiting = slices.Delete(g.waiting, i, i+1)
+		if errors.Is(err, ErrBusy) {
+			g.refused++
+		}
 		return err
 	}
 	if errors.Is(err, ErrBusy) {

@@ -101,6 +101,9 @@ func TestAQuestionThatGetsNoTurnIsToldSoAndOneWhoseAskerHasGoneLeavesTheRow(t *t
 		if err := <-late; !errors.Is(err, ErrBusy) || time.Since(began) != 10*time.Second {
 			t.Errorf("late: %v after %s", err, time.Since(began))
 		}
+		if got := r.gate.stats(); got != (EngineStats{Reading: 2, Refused: 1}) {
+			t.Errorf("%+v", got)
+		}
 		last := r.ask(t.Context(), "a", "last")
 		r.end("first")
 		if err := <-last; err != nil {
